@@ -1,0 +1,191 @@
+"""Sums and products of one block of paired rows, fast and on their own device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.linalg import lapack
+from sklearn.utils._array_api import (
+    _convert_to_numpy,
+    _is_numpy_namespace,
+    device,
+    get_namespace,
+)
+
+from skxmodal.mappers._placement import widest_float
+
+TargetProducts = Literal["none", "squares", "full"]
+
+_BLOCK_BYTES_A_COLUMN = 32_768
+# Below this 1-norm condition number of the correlations, float32 products of centred
+# rows keep a least-squares fit within 1e-4 of float64 (docs/decisions/0010).
+_FLOAT32_CONDITION = 1e5
+_FLOAT32_RANGE = (1e-12, 1e12)
+_PROBE_ROWS_PER_COLUMN = 3
+# Products of fewer columns take so little time that float64 is none the slower.
+_FEW_COLUMNS = 64
+# Columns of y whose mean is within this many standard deviations are not shifted.
+_NEGLIGIBLE_OFFSET = 2.0
+_SAMPLE_ROWS = 64
+
+
+class Block(NamedTuple):
+    """Sums and products of rows about their own shift."""
+
+    n_samples: int
+    weight: float
+    x_shift: np.ndarray
+    y_shift: np.ndarray
+    x_sum: np.ndarray
+    y_sum: np.ndarray
+    x_products: np.ndarray
+    xy_products: np.ndarray
+    y_products: np.ndarray
+
+
+def sum_blocks(
+    X: Any,
+    y: Any,
+    w: np.ndarray | None,
+    target_products: TargetProducts,
+    single: bool,
+) -> Iterator[Block]:
+    """Sum rows block by block, with products in float32 where `single`."""
+    xp, _ = get_namespace(X, y)
+    of_block = numpy_block if _is_numpy_namespace(xp) else device_block
+    dtype = xp.float32 if single else widest_float(xp, device(X))
+    n_rows = _BLOCK_BYTES_A_COLUMN // (4 if dtype == xp.float32 else 8)
+    for start in range(0, X.shape[0], n_rows):
+        rows = slice(start, min(start + n_rows, X.shape[0]))
+        weights = None if w is None else w[rows]
+        if weights is None or weights.any():
+            yield of_block(X[rows, ...], y[rows, ...], weights, target_products, dtype)
+
+
+def numpy_block(
+    X: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray | None,
+    target_products: TargetProducts,
+    dtype: Any,
+) -> Block:
+    """Sum a block of NumPy rows with products in `dtype`."""
+    n_samples, weight = len(X), float(len(X))
+    x_shift, X = _near_zero(X, dtype, always=True)
+    y_shift, y = _near_zero(y, dtype, always=target_products == "full")
+    root = np.ones(n_samples, dtype=dtype)
+    if w is not None:
+        n_samples, weight = int(np.count_nonzero(w)), float(w.sum())
+        root = np.sqrt(w).astype(dtype)
+        X = X * root[:, np.newaxis]
+        y = y * root[:, np.newaxis]
+    y_products = np.empty(0)
+    if target_products == "full":
+        y_products = y.T @ y
+    elif target_products == "squares":
+        y_products = _column_squares(y)
+    sums = root @ X, root @ y
+    products = X.T @ X, X.T @ y, y_products
+    return Block(n_samples, weight, x_shift, y_shift, *sums, *products)
+
+
+def device_block(
+    X: Any,
+    y: Any,
+    w: np.ndarray | None,
+    target_products: TargetProducts,
+    dtype: Any,
+) -> Block:
+    """Sum a block of rows of any array namespace, with products on their device."""
+    xp, _ = get_namespace(X, y)
+    n_samples, weight = int(X.shape[0]), float(X.shape[0])
+    X, y = xp.astype(X, dtype), xp.astype(y, dtype)
+    x_shift, y_shift = xp.mean(X, axis=0), xp.mean(y, axis=0)
+    X, y = X - x_shift, y - y_shift
+    root = xp.ones((X.shape[0], 1), dtype=dtype, device=device(X))
+    if w is not None:
+        n_samples, weight = int(np.count_nonzero(w)), float(w.sum())
+        root = xp.asarray(np.sqrt(w)[:, np.newaxis], dtype=dtype, device=device(X))
+        X, y = X * root, y * root
+    x_sum, y_sum = (root.T @ X)[0, ...], (root.T @ y)[0, ...]
+    y_products = y_sum[:0]
+    if target_products == "full":
+        y_products = y.T @ y
+    elif target_products == "squares":
+        y_products = xp.sum(y * y, axis=0)
+    arrays = (x_shift, y_shift, x_sum, y_sum, X.T @ X, X.T @ y, y_products)
+    return Block(n_samples, weight, *(_convert_to_numpy(a, xp) for a in arrays))
+
+
+def is_float32(xp: Any, *sides: Any) -> bool:
+    """Tell whether all rows are float32."""
+    return all(bool(rows.dtype == xp.float32) for rows in sides)
+
+
+def float32_suffices(xp: Any, *sides: Any) -> bool:
+    """Tell from a sample of rows whether float32 products would lose little.
+
+    Where a side has too few rows to tell, or few columns, the answer is no.
+    """
+    if sides[0].shape[1] < _FEW_COLUMNS:
+        return False
+    for rows in sides:
+        n_samples, d = rows.shape
+        n_probed = _PROBE_ROWS_PER_COLUMN * d
+        if n_samples < n_probed:
+            return False
+        step = n_samples // n_probed
+        probe = _convert_to_numpy(rows[: step * n_probed : step, ...], xp)
+        probe = probe - probe.mean(axis=0, dtype=np.float64)
+        if not _fit_for_float32(probe.T @ probe / n_probed):
+            return False
+    return True
+
+
+def _fit_for_float32(covariance: np.ndarray) -> bool:
+    spread = np.sqrt(covariance.diagonal())
+    if not np.isfinite(spread).all():
+        return False
+    varies = spread > _FLOAT32_RANGE[0] * spread.max(initial=0.0)
+    covariance, spread = covariance[np.ix_(varies, varies)], spread[varies]
+    lower, upper = _FLOAT32_RANGE
+    if not len(spread) or spread.min() < lower or spread.max() > upper:
+        return False
+    correlations = covariance / spread / spread[:, np.newaxis]
+    return condition_number(correlations) < _FLOAT32_CONDITION
+
+
+def condition_number(matrix: np.ndarray) -> float:
+    """1-norm condition number of a symmetric matrix; infinite unless positive."""
+    norm = np.abs(matrix).sum(axis=0).max()
+    factor, failed = lapack.dpotrf(matrix, lower=1)
+    if failed:
+        return np.inf
+    reciprocal, _ = lapack.dpocon(factor, norm, uplo="L")
+    return 1.0 / reciprocal if reciprocal > 0 else np.inf
+
+
+def _near_zero(
+    rows: np.ndarray, dtype: Any, *, always: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shift the columns near zero, unless a sample shows them near enough."""
+    sample = rows[:: max(len(rows) // _SAMPLE_ROWS, 1)].astype(dtype)
+    mean = sample.mean(axis=0)
+    if not always:
+        squares = np.einsum("ij,ij->j", sample, sample) / len(sample)
+        # mean^2 <= r^2 variance, with the variance from the same two sums.
+        ratio = _NEGLIGIBLE_OFFSET**2
+        if ((1 + ratio) * mean**2 <= ratio * squares).all():
+            return np.zeros(len(mean)), rows.astype(dtype, copy=False)
+    return mean, np.subtract(rows, mean, dtype=dtype)
+
+
+def _column_squares(rows: np.ndarray) -> np.ndarray:
+    """Sums of squares a column; float32 rows in short runs, summed in float64."""
+    whole = len(rows) // 64 * 64
+    runs = rows[:whole].reshape(-1, 64, rows.shape[1])
+    squares = np.einsum("rkj,rkj->rj", runs, runs).sum(axis=0, dtype=np.float64)
+    squares += np.einsum("kj,kj->j", rows[whole:], rows[whole:])
+    return squares

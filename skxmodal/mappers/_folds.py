@@ -1,0 +1,115 @@
+"""Moments of cross-validation folds, from one pass over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils._array_api import device, get_namespace
+
+from skxmodal.mappers._blocks import TargetProducts
+from skxmodal.mappers._moments import Moments
+
+_CHUNK_ROWS = 8192
+
+
+class FoldMoments(NamedTuple):
+    """Moments of all rows, and the (train, test) moments of each split."""
+
+    total: Moments
+    splits: list[tuple[Moments, Moments]]
+
+
+def fold_moments(
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    splits: Iterable[tuple[np.ndarray, np.ndarray]],
+    *,
+    target_products: TargetProducts = "squares",
+) -> FoldMoments:
+    """Sum the moments of every fold, reading each row once where folds partition.
+
+    The moments of a training set are the total less the test fold's own, wherever the
+    two are complements.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+        The queries.
+
+    y : array of shape (n_samples, n_targets)
+        The targets.
+
+    sample_weight : ndarray of shape (n_samples,) or None
+        The weights of the pairs.
+
+    splits : iterable of (train, test)
+        Row numbers, as cross-validation splitters give them.
+
+    target_products : {"none", "squares", "full"}, default="squares"
+        How much of y'y is kept.
+
+    Returns
+    -------
+    moments : FoldMoments
+        The total and the moments of each split.
+    """
+    n_samples = X.shape[0]
+    splits = [(np.asarray(train), np.asarray(test)) for train, test in splits]
+
+    def of(rows: np.ndarray) -> Moments:
+        return moments_of_rows(rows, X, y, sample_weight, target_products)
+
+    tests = [of(test) for _, test in splits]
+    total = total_moments(tests, splits, n_samples, of)
+    pairs = []
+    for (train, test), moments in zip(splits, tests, strict=True):
+        complementary = len(train) + len(test) == n_samples and (
+            len(np.union1d(train, test)) == n_samples
+        )
+        pairs.append((total - moments if complementary else of(train), moments))
+    return FoldMoments(total, pairs)
+
+
+def total_moments(
+    tests: list[Moments],
+    splits: list[tuple[np.ndarray, np.ndarray]],
+    n_samples: int,
+    of: Callable[[np.ndarray], Moments],
+) -> Moments:
+    """Moments of all rows: those of the test folds where each row is in one."""
+    counts = np.zeros(n_samples, dtype=np.int64)
+    for _, test in splits:
+        counts[test] += 1
+    return merge_moments(tests) if (counts == 1).all() else of(np.arange(n_samples))
+
+
+def merge_moments(parts: list[Moments]) -> Moments:
+    """The moments of all parts' rows."""
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def moments_of_rows(
+    rows: np.ndarray, X: Any, y: Any, w: Any, target_products: TargetProducts
+) -> Moments:
+    """Moments of some of the rows, without a copy of them all."""
+    xp, is_array_api = get_namespace(X, y)
+    moments = Moments(X.shape[1], y.shape[1], target_products=target_products)
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        chunk = rows[start : start + _CHUNK_ROWS]
+        weights = None if w is None else w[chunk]
+        if chunk[-1] - chunk[0] == len(chunk) - 1 and (np.diff(chunk) == 1).all():
+            window = slice(int(chunk[0]), int(chunk[-1]) + 1)
+            moments.update(X[window, ...], y[window, ...], weights)
+        elif is_array_api:
+            index = xp.asarray(chunk, device=device(X))
+            pair = xp.take(X, index, axis=0), xp.take(y, index, axis=0)
+            moments.update(*pair, weights)
+        else:
+            moments.update(X[chunk], y[chunk], weights)
+    return moments

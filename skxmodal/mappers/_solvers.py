@@ -1,0 +1,117 @@
+"""Closed-form solutions as functions on arrays, in float64."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+from scipy.linalg import blas, lapack
+
+# The eigenvalues of C C' hold the square of its condition number: from here on the
+# error left after one Newton-Schulz step exceeds 2e-11 (docs/decisions/0012).
+_POLAR_CONDITION = 1e4
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues, descending, and eigenvectors of a scatter matrix.
+
+    Values that are rounding error are exactly zero.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+
+    @property
+    def rank(self) -> int:
+        """The number of values that are not zero."""
+        return int(np.count_nonzero(self.values))
+
+
+def scatter_spectrum(scatter: np.ndarray) -> Spectrum:
+    """Decompose a scatter matrix X'X of centred rows."""
+    values, vectors = np.linalg.eigh(scatter)
+    # Not views of negative strides: torch takes none.
+    values, vectors = values[::-1].copy(), vectors[:, ::-1].copy()
+    noise = len(values) * np.finfo(np.float64).eps * values[0]
+    return Spectrum(np.where(values > noise, values, 0.0), vectors)
+
+
+def powers(values: np.ndarray, power: float) -> np.ndarray:
+    """Raise values to a power, with 0 for any power of 0."""
+    with np.errstate(divide="ignore"):
+        return np.where(values > 0, values**power, 0.0)
+
+
+def whitening(
+    spectrum: Spectrum, weight: float, power: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric whitening matrix of a given power, and its inverse.
+
+    With covariance S = X'X / weight, the matrix is S^(-power / 2): power 0 leaves the
+    rows as they are, power 1 gives them unit covariance. Directions without variance
+    are dropped by both.
+    """
+    variances, vectors = spectrum.values / weight, spectrum.vectors
+    forward = (vectors * powers(variances, -power / 2)) @ vectors.T
+    inverse = (vectors * powers(variances, power / 2)) @ vectors.T
+    return forward, inverse
+
+
+def solve_positive_definite(scatter: np.ndarray, rhs: np.ndarray) -> np.ndarray | None:
+    """Solve by Cholesky, columns scaled alike; None where numerically singular."""
+    diagonal = scatter.diagonal()
+    if not (diagonal > 0).all():
+        return None
+    scale = diagonal**-0.5
+    scaled = scatter * scale * scale[:, np.newaxis]
+    norm = np.abs(scaled).sum(axis=0).max()
+    factor, failed = lapack.dpotrf(scaled, lower=1)
+    if failed:
+        return None
+    reciprocal_condition, _ = lapack.dpocon(factor, norm, uplo="L")
+    if reciprocal_condition < len(scale) * np.finfo(np.float64).eps:
+        return None
+    # Solved from the right, where the transpose of a C-ordered array needs no copy.
+    solution = (rhs * scale[:, np.newaxis]).T
+    for transposed in (True, False):
+        solution = blas.dtrsm(
+            1.0, factor, solution, side=1, lower=1, trans_a=transposed
+        )
+    return solution.T * scale[:, np.newaxis]
+
+
+class SingularFactors(NamedTuple):
+    """Thin singular value decomposition: left @ diag(values) @ right.T."""
+
+    left: np.ndarray
+    values: np.ndarray
+    right: np.ndarray
+
+
+def singular_factors(cross: np.ndarray, n_components: int) -> SingularFactors:
+    """Leading singular vectors and values, signs fixed by the left vectors."""
+    U, singular_values, Vt = linalg.svd(cross, full_matrices=False)
+    U, Vt = U[:, :n_components], Vt[:n_components]
+    flipped = U[np.abs(U).argmax(axis=0), np.arange(U.shape[1])] < 0
+    left, right = (np.where(flipped, -vectors, vectors) for vectors in (U, Vt.T))
+    return SingularFactors(left, singular_values[:n_components], right)
+
+
+def polar_factor(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Semi-orthogonal matrix nearest to `cross`, and all singular values.
+
+    From the eigenvalues of C C' and one Newton-Schulz step where that is accurate,
+    from the singular value decomposition elsewhere.
+    """
+    if cross.shape[0] > cross.shape[1]:
+        factor, singular_values = polar_factor(cross.T)
+        return factor.T, singular_values
+    squares, left = np.linalg.eigh(cross @ cross.T)
+    if squares[0] * _POLAR_CONDITION**2 <= squares[-1]:
+        left, singular_values, right = linalg.svd(cross, full_matrices=False)
+        return left @ right, singular_values
+    factor = (left / np.sqrt(squares)) @ left.T @ cross
+    # One Newton-Schulz step makes the rows orthonormal to rounding.
+    factor = 1.5 * factor - 0.5 * (factor @ factor.T) @ factor
+    return factor, np.sqrt(squares[::-1])

@@ -1,0 +1,400 @@
+"""Moments against sums over all rows at once."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skxmodal.mappers import Moments
+from skxmodal.mappers._blocks import condition_number, float32_suffices
+
+LEVELS = ("none", "squares", "full")
+
+
+def pairs(n, d_x=5, d_y=3, *, offset=0.0, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d_x)) @ rng.normal(size=(d_x, d_x)) + offset
+    y = X[:, :1] + rng.normal(size=(n, d_y)) - offset
+    return X.astype(dtype), y.astype(dtype)
+
+
+def wide_pairs(n=9000, d_x=70, d_y=5, *, offset=0.0, seed=0):
+    """float32 rows, well conditioned and of enough columns for float32 products."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d_x)) * np.geomspace(1, 0.1, d_x) + rng.normal(size=(n, 1))
+    y = X[:, :1] + rng.normal(size=(n, d_y))
+    return (X + offset).astype(np.float32), (y - offset).astype(np.float32)
+
+
+def assert_same(first, second, rtol=1e-10):
+    assert first.n_samples == second.n_samples
+    assert first.target_products == second.target_products
+    names = ["weight", "x_mean", "y_mean", "xx", "xy"]
+    if first.target_products != "none":
+        names.append("y_squares")
+    if first.target_products == "full":
+        names.append("yy")
+    for name in names:
+        a, b = getattr(first, name), getattr(second, name)
+        assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max(), err_msg=name)
+
+
+def assert_sums_of(moments, X, y, rtol=1e-11):
+    X, y = X.astype(np.float64), y.astype(np.float64)
+    centred, targets = X - X.mean(axis=0), y - y.mean(axis=0)
+    expected = {
+        "x_mean": X.mean(axis=0),
+        "y_mean": y.mean(axis=0),
+        "xx": centred.T @ centred,
+        "xy": centred.T @ targets,
+    }
+    if moments.target_products != "none":
+        expected["y_squares"] = (targets**2).sum(axis=0)
+    if moments.target_products == "full":
+        expected["yy"] = targets.T @ targets
+    spread = max(X.std(axis=0).max(), y.std(axis=0).max())
+    for name, value in expected.items():
+        scale = spread if name.endswith("mean") else np.abs(value).max()
+        assert_allclose(
+            getattr(moments, name), value, rtol=rtol, atol=rtol * scale, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("n", [2, 3, 100, 9000])
+def test_sums_of_all_rows(n, level):
+    X, y = pairs(n)
+    moments = Moments.from_arrays(X, y, target_products=level)
+    assert moments.n_samples == moments.weight == n
+    assert_sums_of(moments, X, y)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weights_are_repeated_rows(level, dtype):
+    X, y = pairs(9000) if dtype == np.float64 else wide_pairs()
+    w = np.random.default_rng(1).integers(0, 4, size=len(X))
+    moments = Moments.from_arrays(X, y, w, target_products=level)
+    assert moments.n_samples == np.count_nonzero(w)
+    assert moments.weight == w.sum()
+    rtol = 1e-11 if dtype == np.float64 else 2e-6
+    assert_sums_of(moments, np.repeat(X, w, axis=0), np.repeat(y, w, axis=0), rtol)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e7])
+@pytest.mark.parametrize("level", LEVELS)
+def test_large_offsets_do_not_cancel(offset, level):
+    X, y = pairs(5000, offset=offset)
+    moments = Moments.from_arrays(X, y, target_products=level)
+    assert_sums_of(moments, X, y, rtol=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e3])
+@pytest.mark.parametrize("level", LEVELS)
+def test_float32_products_stay_accurate(offset, level):
+    X, y = wide_pairs(offset=offset)
+    moments = Moments.from_arrays(X, y, target_products=level)
+    assert moments.in_float32
+    assert_sums_of(moments, X, y, rtol=2e-6)
+
+
+def test_ill_conditioned_float32_rows_are_summed_in_float64():
+    X, y = wide_pairs()
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
+    moments = Moments.from_arrays(X, y)
+    assert not moments.in_float32
+    assert_sums_of(moments, X, y)
+
+
+def test_few_rows_or_columns_are_summed_in_float64():
+    for X, y in (wide_pairs(n=200), wide_pairs(d_x=60)):
+        moments = Moments.from_arrays(X, y, target_products="full")
+        assert not moments.in_float32
+        assert_sums_of(moments, X, y)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_float32_rows_whose_squares_leave_float32(scale):
+    X, y = wide_pairs()
+    X, y = (scale * X).astype(np.float32), (scale * y).astype(np.float32)
+    assert_sums_of(Moments.from_arrays(X, y), X, y, rtol=1e-9)
+
+
+def test_only_y_overflows_in_float32():
+    X, y = wide_pairs()
+    y = (1e36 * y).astype(np.float32)
+    assert_sums_of(Moments.from_arrays(X, y), X, y, rtol=1e-9)
+
+
+def test_constant_columns_do_not_stop_float32():
+    X, y = wide_pairs()
+    X[:, 2] = 7.0
+    y[:, 1] = -3.0
+    moments = Moments.from_arrays(X, y)
+    assert moments.in_float32
+    assert_allclose(moments.xx[2], 0.0, atol=1e-6)
+    assert_allclose(moments.xy[:, 1], 0.0, atol=0.05)
+    assert_allclose(moments.y_mean[1], -3.0, rtol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, 60), max_size=5),
+    level=st.sampled_from(LEVELS),
+    weighted=st.booleans(),
+    offset=st.sampled_from([0.0, 100.0]),
+)
+def test_any_split_gives_the_same(cuts, level, weighted, offset):
+    X, y = pairs(60, offset=offset)
+    w = np.random.default_rng(2).uniform(0, 2, size=60) if weighted else None
+    whole = Moments.from_arrays(X, y, w, target_products=level)
+    split = Moments(5, 3, target_products=level)
+    for rows in np.split(np.arange(60), sorted(cuts)):
+        split.update(X[rows], y[rows], None if w is None else w[rows])
+    assert_same(split, whole)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.tuples(*[st.integers(0, 20)] * 3),
+    level=st.sampled_from(LEVELS),
+    seed=st.integers(0, 100),
+)
+def test_merging_is_associative_and_commutative(sizes, level, seed):
+    first, second, third = (
+        Moments.from_arrays(
+            *pairs(n, offset=50.0 * k, seed=seed + k), target_products=level
+        )
+        for k, n in enumerate(sizes)
+    )
+    if sum(sizes) == 0:
+        return
+    merged = (first + second) + third
+    assert_same(first + (second + third), merged)
+    assert_same((third + first) + second, merged)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_kept=st.integers(2, 40), n_taken=st.integers(0, 40), level=st.sampled_from(LEVELS)
+)
+def test_downdating_undoes_updating(n_kept, n_taken, level):
+    X, y = pairs(n_kept + n_taken, offset=10.0)
+    w = np.random.default_rng(3).uniform(0.1, 2, size=len(X))
+    kept = Moments.from_arrays(
+        X[:n_kept], y[:n_kept], w[:n_kept], target_products=level
+    )
+    both = kept.copy().update(X[n_kept:], y[n_kept:], w[n_kept:])
+    assert_same(both.downdate(X[n_kept:], y[n_kept:], w[n_kept:]), kept, rtol=1e-9)
+
+
+def test_subtracting_undoes_adding_and_leaves_the_operands():
+    first = Moments.from_arrays(*pairs(30, seed=1))
+    second = Moments.from_arrays(*pairs(20, seed=2))
+    before = {name: array.copy() for name, array in first.to_dict().items()}
+    assert_same((first + second) - second, first)
+    for name, array in first.to_dict().items():
+        assert_array_equal(array, before[name])
+
+
+def test_taking_everything_leaves_nothing():
+    X, y = pairs(10)
+    moments = Moments.from_arrays(X, y).downdate(X, y)
+    assert moments.n_samples == moments.weight == 0
+    assert_sums_of(moments.update(X + 1e3, y), X + 1e3, y)
+
+
+def test_more_than_there_is_cannot_be_taken():
+    X, y = pairs(10)
+    moments = Moments.from_arrays(X[:5], y[:5])
+    with pytest.raises(ValueError, match=r"Cannot take 10 rows .* from 5 rows"):
+        moments.downdate(X, y)
+    with pytest.raises(ValueError, match="Cannot take"):
+        moments.downdate(X[:1], y[:1], np.array([5.0]))
+    assert_sums_of(moments, X[:5], y[:5])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_number_that_is_not_finite_adds_nothing(dtype, bad, side):
+    X, y = pairs(9000, dtype=dtype)
+    moments = Moments.from_arrays(X, y)
+    (X, y)[side][8000, 1] = bad
+    with pytest.raises(ValueError, match="NaN, infinity"):
+        moments.update(X, y)
+    assert moments.n_samples == 9000
+    assert np.isfinite(moments.xy).all()
+
+
+def test_shapes_and_weights_are_checked():
+    X, y = pairs(10)
+    moments = Moments(5, 3)
+    with pytest.raises(ValueError, match=r"\(n, 5\) and y of shape \(n, 3\)"):
+        moments.update(X[:, :4], y)
+    with pytest.raises(ValueError, match="y of shape"):
+        moments.update(X, y[:9])
+    for w in (np.ones(9), -np.ones(10), np.full(10, np.nan)):
+        with pytest.raises(ValueError, match="sample_weight must hold 10 numbers"):
+            moments.update(X, y, w)
+    assert moments.n_samples == 0
+    with pytest.raises(ValueError, match="target_products must be one of"):
+        Moments(5, 3, target_products="all")
+
+
+def test_only_moments_of_a_kind_combine():
+    X, y = pairs(10)
+    moments = Moments.from_arrays(X, y)
+    with pytest.raises(ValueError, match="combine only where"):
+        moments + Moments.from_arrays(X, y, target_products="full")
+    with pytest.raises(ValueError, match="combine only where"):
+        moments += Moments.from_arrays(y, X)
+
+
+def test_products_that_were_not_kept_are_refused():
+    X, y = pairs(10)
+    with pytest.raises(ValueError, match="target_products='full'"):
+        _ = Moments.from_arrays(X, y).yy
+    with pytest.raises(ValueError, match="target_products='squares' or 'full'"):
+        _ = Moments.from_arrays(X, y, target_products="none").y_squares
+
+
+def test_blocks_of_an_iterator():
+    X, y = pairs(100)
+    w = np.random.default_rng(4).uniform(size=100)
+    blocks = ((X[i : i + 7], y[i : i + 7], w[i : i + 7]) for i in range(0, 100, 7))
+    assert_same(
+        Moments.from_blocks(blocks, target_products="full"),
+        Moments.from_arrays(X, y, w, target_products="full"),
+    )
+    with pytest.raises(ValueError, match="blocks is empty"):
+        Moments.from_blocks([], target_products="full")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_dict_of_arrays_round_trip(tmp_path, level):
+    moments = Moments.from_arrays(*pairs(20), target_products=level)
+    np.savez(tmp_path / "moments.npz", **moments.to_dict())
+    with np.load(tmp_path / "moments.npz") as stored:
+        again = Moments.from_dict(stored)
+    for name, array in moments.to_dict().items():
+        assert_array_equal(again.to_dict()[name], array)
+    X, y = pairs(10, seed=5)
+    assert_same(again.update(X, y), moments.update(X, y))
+    assert moments.n_samples == 30
+
+
+def test_one_target_column_keeps_its_level():
+    X, y = pairs(20, d_y=1)
+    for level in LEVELS:
+        moments = Moments.from_arrays(X, y, target_products=level)
+        assert Moments.from_dict(moments.to_dict()).target_products == level
+
+
+def test_damaged_arrays_are_refused():
+    arrays = Moments.from_arrays(*pairs(20)).to_dict()
+    with pytest.raises(ValueError, match=r"need the arrays \['x_sum'\]"):
+        Moments.from_dict({k: v for k, v in arrays.items() if k != "x_sum"})
+    with pytest.raises(ValueError, match="x_products must hold finite numbers"):
+        Moments.from_dict(arrays | {"x_products": np.zeros((2, 2))})
+    with pytest.raises(ValueError, match="y_shift must hold finite numbers"):
+        Moments.from_dict(arrays | {"y_shift": np.full(3, np.nan)})
+
+
+def test_memory_map_is_read_in_blocks(tmp_path):
+    X, y = pairs(60_000, d_x=40, d_y=60, dtype=np.float32)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    expected = Moments.from_arrays(X, y)
+    size = X.nbytes + y.nbytes
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    y = np.load(tmp_path / "y.npy", mmap_mode="r")
+    tracemalloc.start()
+    moments = Moments.from_arrays(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert_same(moments, expected)
+    assert peak < size / 5
+
+
+def test_float32_is_judged_by_correlations_not_by_scale():
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(3000, 80)).astype(np.float32)
+    assert float32_suffices(np, X * np.geomspace(1e-4, 1e5, 80, dtype=np.float32))
+    assert float32_suffices(np, X, X[:, :3])
+    assert not float32_suffices(np, X[:239])
+    assert not float32_suffices(np, X[:, :63])
+    assert not float32_suffices(np, X, X[:, [0, 1, 1]])
+    assert not float32_suffices(np, np.ones((3000, 80), dtype=np.float32))
+
+
+def test_condition_number_of_the_1_norm():
+    matrix = np.array([[4.0, 1.0], [1.0, 3.0]])
+    assert condition_number(matrix) == pytest.approx(np.linalg.cond(matrix, 1))
+    assert condition_number(np.ones((2, 2))) == np.inf
+    assert condition_number(-matrix) == np.inf
+
+
+def test_repr_tells_the_sizes():
+    assert repr(Moments.from_arrays(*pairs(4))) == (
+        "Moments(n_features=5, n_targets=3, target_products='squares'): 4 rows"
+    )
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_sums_and_differences_in_place(level):
+    X, y = pairs(50)
+    whole = Moments.from_arrays(X, y, target_products=level)
+    first = Moments.from_arrays(X[:20], y[:20], target_products=level)
+    rest = Moments.from_arrays(X[20:], y[20:], target_products=level)
+    moments = same = first.copy()
+    moments += rest
+    assert moments is same
+    assert_same(moments, whole)
+    moments -= rest
+    assert moments is same
+    assert_same(moments, first)
+
+
+def test_y_must_suit_float32_only_where_its_products_are_kept():
+    X, y = wide_pairs(d_y=70)
+    y[:, 1] = y[:, 0] * (1 + 1e-6)
+    single = [
+        Moments.from_arrays(X, y, target_products=level).in_float32 for level in LEVELS
+    ]
+    assert single == [True, True, False]
+
+
+def test_weights_count_where_float32_overflows():
+    X, y = wide_pairs()
+    w = np.random.default_rng(1).integers(1, 4, size=len(X)).astype(float)
+    y = (1e36 * y).astype(np.float32)
+    moments = Moments.from_arrays(X, y, w)
+    assert moments.weight == w.sum()
+    times = w.astype(int)
+    assert_sums_of(moments, np.repeat(X, times, 0), np.repeat(y, times, 0), 1e-9)
+
+
+def test_stored_moments_are_read_in_double_precision():
+    X, y = pairs(30)
+    stored = Moments.from_arrays(X, y).to_dict()
+    single = {
+        name: array if name == "n_samples" else array.astype(np.float32)
+        for name, array in stored.items()
+    }
+    read = Moments.from_dict(single).to_dict()
+    assert all(array.dtype == np.float64 for name, array in read.items() if array.ndim)
+
+
+def test_what_overflows_is_said_in_full():
+    X = np.array([[1e200], [-1e200], [3.0]])
+    message = (
+        "X, y or sample_weight holds NaN, infinity, or numbers whose squares overflow."
+    )
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Moments.from_arrays(X, X)
