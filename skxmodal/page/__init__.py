@@ -1,0 +1,1 @@
+"""The page that ``skxmodal serve`` shows in a browser."""

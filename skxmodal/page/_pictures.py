@@ -1,0 +1,104 @@
+"""Pictures on their way to and from the page."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from skxmodal._optional import import_optional
+from skxmodal._pictures import PictureError, open_picture
+
+SMALL, LARGE = 320, 1600
+_KEPT = 2000
+# Decoders that read pixels and nothing else: Pillow's EPS, for one, runs a program.
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+_QUALITY = 85
+
+
+class NotServed(Exception):
+    """A picture that the page doesn't show, and why."""
+
+
+class Thumbnails:
+    """Pictures of the gallery as WebP, drawn when they are asked for.
+
+    Parameters
+    ----------
+    paths : list of pathlib.Path
+        File of each picture of the gallery.
+    keys : list of bytes
+        Content of each picture when the model was fitted.
+    content_key : callable
+        Content of a file, given its bytes.
+    """
+
+    def __init__(
+        self,
+        paths: list[Path],
+        keys: list[bytes],
+        content_key: Callable[[bytes], bytes],
+    ) -> None:
+        self._paths = paths
+        self._keys = keys
+        self._content_key = content_key
+        self._small = lru_cache(maxsize=_KEPT)(self._draw)
+
+    def draw(self, item: int, side: int) -> bytes:
+        """Draw a picture whose longer side is no longer than `side`.
+
+        Raises
+        ------
+        NotServed
+            If its file is gone, or no longer the one that the model was fitted to.
+        """
+        return self._small(item, side) if side <= SMALL else self._draw(item, side)
+
+    def _draw(self, item: int, side: int) -> bytes:
+        try:
+            data = self._paths[item].read_bytes()
+        except OSError:
+            raise NotServed("The file is not there any more.") from None
+        if self._content_key(data) != self._keys[item]:
+            raise NotServed("The file is not the one that the model was fitted to.")
+        picture = open_picture(data)
+        picture.thumbnail((side, side))
+        stream = io.BytesIO()
+        picture.save(stream, format="WEBP", quality=_QUALITY)
+        return stream.getvalue()
+
+
+def check_upload(data: bytes, *, max_pixels: int) -> None:
+    """Check by its header that an upload is a picture of no more than some pixels.
+
+    Raises
+    ------
+    PictureError
+        If it is not.
+    """
+    image_module = import_optional(
+        "PIL.Image", extra="encoders", purpose="Opening pictures"
+    )
+    image_module.init()
+    # Pillow may be built without some; open takes those alone that it has.
+    formats = [name for name in _FORMATS if name in image_module.OPEN]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", image_module.DecompressionBombWarning)
+            with image_module.open(io.BytesIO(data), formats=formats) as picture:
+                width, height = picture.size
+    except image_module.DecompressionBombError:
+        width, height = max_pixels, 2
+    except Exception:
+        # Decoders meet damaged files with errors of any kind.
+        raise PictureError(
+            "That file is no picture that can be read. Give a JPEG, PNG, WebP, AVIF, "
+            "GIF, BMP or TIFF."
+        ) from None
+    if width * height > max_pixels:
+        raise PictureError(
+            f"That picture has more than {max_pixels / 1e6:.0f} million pixels. Make "
+            "it smaller first."
+        )
