@@ -6,15 +6,15 @@ import importlib
 from types import ModuleType
 
 
-def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:
+def import_optional(module: str, *, extra: str | None, purpose: str) -> ModuleType:
     """Import a module, or say which extra of skxmodal brings it.
 
     Parameters
     ----------
     module : str
         Dotted name of the module.
-    extra : str
-        The extra of skxmodal that installs it.
+    extra : str or None
+        The extra of skxmodal that installs it; None where the package itself does.
     purpose : str
         What needs the module, as the subject of the error's sentence.
 
@@ -34,7 +34,8 @@ def import_optional(module: str, *, extra: str, purpose: str) -> ModuleType:
         package = module.partition(".")[0]
         if (error.name or "").partition(".")[0] != package:
             raise
+        wanted = package if extra is None else f"'skxmodal[{extra}]'"
         raise ImportError(
             f"{purpose} needs the package {package!r}, which is not installed. "
-            f"Install it with: pip install 'skxmodal[{extra}]'"
+            f"Install it with: pip install {wanted}"
         ) from error

@@ -92,9 +92,15 @@ def evaluate(
     rows = {"model": scores, "chance": chance}
     console.print(recall_table(f"Recall on {pictures}, in per cent", rows))
     for name, side in scores.items():
+        correction = side.get("hubness")
         console.print(
             f"{name}: {side['queries']} queries in a gallery of {side['gallery']}, "
-            f"median rank {side['median rank']:g}",
+            f"median rank {side['median rank']:g}"
+            + (
+                f", corrected for hubness: {side['hubness']}"
+                if "hubness" in side
+                else ""
+            ),
             soft_wrap=True,
         )
     if seen:

@@ -13,10 +13,11 @@ DIRECTIONS = {
 }
 
 
-def scores_of(ranks: Any) -> dict[str, dict[str, float | int | None]]:
+def scores_of(ranks: Any) -> dict[str, dict[str, Any]]:
     """Hit rates, median rank and gallery size, a direction.
 
-    A K that is not below the gallery's size tells nothing and is None.
+    A K that is not below the gallery's size tells nothing and is None. Where hubness is
+    corrected, the correction is named with its mode.
     """
     from skxmodal.metrics import hit_rate_at_k, median_rank
 
@@ -25,6 +26,7 @@ def scores_of(ranks: Any) -> dict[str, dict[str, float | int | None]]:
             "queries": side.n_queries,
             "gallery": side.gallery_size,
             "median rank": float(median_rank(side)),
+            **({"hubness": side.hubness} if side.hubness else {}),
             **{
                 f"R@{k}": float(hit_rate_at_k(side, k))
                 if k < side.gallery_size
@@ -37,24 +39,19 @@ def scores_of(ranks: Any) -> dict[str, dict[str, float | int | None]]:
 
 
 def chance_of(ranks: Any) -> dict[str, dict[str, float | None]]:
-    """Hit rates of a gallery in random order.
+    """Hit rates of a gallery in random order."""
+    from skxmodal.metrics._report import chance_of_hit
 
-    With c correct of n items, K random ones miss all with the probability
-    C(n - c, K) / C(n, K).
-    """
-    import numpy as np
-
-    chances: dict[str, dict[str, float | None]] = {}
-    for name, side in ranks.items():
-        n, correct = side.gallery_size, side.n_correct.astype(np.float64)
-        chances[DIRECTIONS[name]] = {"gallery": n}
-        for k in KS:
-            missed = np.ones(len(correct))
-            for i in range(min(k, n)):
-                missed *= np.maximum(n - correct - i, 0) / (n - i)
-            chance = float(np.mean(1 - missed)) if k < n else None
-            chances[DIRECTIONS[name]][f"R@{k}"] = chance
-    return chances
+    return {
+        DIRECTIONS[name]: {
+            "gallery": side.gallery_size,
+            **{
+                f"R@{k}": chance_of_hit(side, k) if k < side.gallery_size else None
+                for k in KS
+            },
+        }
+        for name, side in ranks.items()
+    }
 
 
 def recall_table(title: str, rows: dict[str, dict[str, Any]]) -> Table:

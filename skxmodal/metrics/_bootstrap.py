@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
+from skxmodal._warnings import warn_user
 from skxmodal.metrics._ranks import Ranks, Values
 
 # Weights held at once: 32 MB.
@@ -98,13 +99,15 @@ def interval_of_means(
     -------
     low, high : ndarray of shape (n_metrics,)
         Ends of the intervals. Where all queries have one value, 0 or 1, they are those
-        of a proportion of pictures, by Clopper and Pearson.
+        of a proportion of pictures, by Clopper and Pearson. Where the pictures have
+        another value in common they are that value, and of one picture NaN.
 
     References
     ----------
     Efron, "Better Bootstrap Confidence Intervals", JASA 82, 1987.
     Field and Welsh, "Bootstrapping Clustered Data", JRSS B 69, 2007.
     """
+    warn_of_one_picture(len(sums))
     means = sums.sum(axis=0) / counts.sum()
     drawn = np.concatenate(
         [
@@ -151,6 +154,8 @@ def interval_of_median(
     _, owners = np.unique(ranks.pictures, return_inverse=True)
     order = np.argsort(ranks.best, kind="stable")
     values, owners = ranks.best[order], owners[order]
+    if owners.max() == 0:
+        return np.nan, np.nan
     medians = []
     for weights in resampled_weights(int(owners.max()) + 1, n_resamples, rng):
         for weight in weights:
@@ -172,4 +177,16 @@ def _of_one_value(
         return 0.0, float(beta.ppf(1 - tail, 1, n_pictures))
     if np.isclose(mean, 1):
         return float(beta.ppf(tail, n_pictures, 1)), 1.0
-    return float(mean), float(mean)
+    value = float(mean) if n_pictures > 1 else np.nan
+    return value, value
+
+
+def warn_of_one_picture(n_pictures: int) -> None:
+    """Warn where there is nothing to resample."""
+    if n_pictures == 1:
+        warn_user(
+            "All queries are of one picture, which cannot say how far other pictures "
+            "differ: intervals are NaN. Measure on more pictures, or check `groups` "
+            "or `pictures`.",
+            UserWarning,
+        )

@@ -13,6 +13,7 @@ from skxmodal.metrics._bootstrap import (
     check_resampling,
     resampled_weights,
     sums_of_pictures,
+    warn_of_one_picture,
 )
 from skxmodal.metrics._protocol import check_direction
 from skxmodal.metrics._ranking import value_of_queries
@@ -31,7 +32,8 @@ class Comparison:
     difference : float
         a less b.
     low, high : float
-        Ends of the difference's interval.
+        Ends of the difference's interval; both are the difference where it is the
+        same at all pictures.
     p_value : float
         Two-sided: how often exchanging the two at random pictures gives as large a
         difference.
@@ -130,11 +132,18 @@ default="query_to_target"
     comparison : Comparison
         Difference, interval and p-value; printed as two lines.
 
+    Warns
+    -----
+    UserWarning
+        If there is one picture alone, so that the interval is NaN.
+
     Raises
     ------
+    TypeError
+        If X, y or groups are given beside ranks, or X and y are missing.
     ValueError
-        If the two were ranked on other queries or galleries, or a parameter is out of
-        range.
+        If the two were ranked on other queries or galleries, the two directions are
+        of different pictures, or a parameter is out of range.
 
     References
     ----------
@@ -157,9 +166,15 @@ default="query_to_target"
     ]
     rng = generator(random_state)
     sides = []
+    pictures = _one_direction(ranks[0], directions[0]).pictures
     for name in directions:
         first, second = (_one_direction(found, name) for found in ranks)
         _check_same(first, second, name)
+        if not np.array_equal(np.unique(pictures), np.unique(first.pictures)):
+            raise ValueError(
+                "The two directions are of different pictures: give both ranks the "
+                "same numbers as pictures, or compare one direction at a time."
+            )
         values = [value_of_queries(side, metric, k) for side in (first, second)]
         sides.append(sums_of_pictures(first, np.stack(values, axis=1)))
     means = np.mean([sums.sum(axis=0) / counts.sum() for sums, counts in sides], axis=0)
@@ -232,6 +247,9 @@ def _interval(
         ]
         drawn.append(np.mean(of_sides, axis=0))
     resampled = np.concatenate(drawn)
+    if len(sides[0][1]) == 1:
+        warn_of_one_picture(1)
+        return np.nan, np.nan
     if np.ptp(resampled) == 0:
         return difference, difference
     influence = np.mean(

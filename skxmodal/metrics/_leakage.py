@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from skxmodal._content import content_keys
+from skxmodal._warnings import warn_user
 from skxmodal.metrics._gallery_items import target_items
 
 
@@ -47,7 +47,7 @@ def check_leakage(train: Any, test: Any) -> int:
         known, tested = set(content_keys(train)), set(content_keys(test))
     n_shared = len(known & tested)
     if n_shared:
-        _warn(n_shared, len(tested), stacklevel=3)
+        _warn(n_shared, len(tested))
     return n_shared
 
 
@@ -68,14 +68,13 @@ def warn_of_leak(final: Any, X: Any, y: Any, groups: ArrayLike | None) -> None:
         return
     first_rows, item_of_row = target_items(final, y, groups)
     shared = np.unique(item_of_row[targets_seen])
-    _warn(len(shared), len(first_rows), stacklevel=5)
+    _warn(len(shared), len(first_rows))
 
 
-def _warn(n_shared: int, n_test: int, *, stacklevel: int) -> None:
-    warnings.warn(
+def _warn(n_shared: int, n_test: int) -> None:
+    warn_user(
         f"{n_shared} of {n_test} test pictures are training pictures too, under other "
         "captions, so the score is too good. Keep the captions of a picture on one "
         "side: cv=GroupKFold() with groups=..., or group_train_test_split.",
         LeakageWarning,
-        stacklevel=stacklevel,
     )

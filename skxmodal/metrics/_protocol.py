@@ -37,25 +37,31 @@ def unwrap(estimator: Any, X: Any) -> tuple[Any, Any]:
     TypeError
         If what is inside has no ``transform`` and ``transform_target``.
     """
-    final = estimator
-    while True:
-        if isinstance(final, Pipeline):
-            for _, _, step in final._iter(with_final=False):
-                X = step.transform(X)
-            final = final[-1]
-        elif hasattr(final, "best_estimator_"):
-            final = final.best_estimator_
-        elif type(final).__name__ == "FrozenEstimator":
-            final = final.estimator
-        else:
-            break
+    final, steps = opened(estimator)
     if not (hasattr(final, "transform") and hasattr(final, "transform_target")):
         raise TypeError(
             f"Retrieval needs an estimator that maps both sides, with transform and "
             f"transform_target, such as a mapper or a CrossModalRetriever (alone, last "
             f"in a Pipeline, or in a fitted search); got {type(final).__name__}."
         )
+    for step in steps:
+        X = step.transform(X)
     return final, X
+
+
+def opened(estimator: Any) -> tuple[Any, list[Any]]:
+    """The last estimator inside of others, and the steps that X takes to it."""
+    final, steps = estimator, []
+    while True:
+        if isinstance(final, Pipeline):
+            steps += [step for _, _, step in final._iter(with_final=False)]
+            final = final[-1]
+        elif hasattr(final, "best_estimator_"):
+            final = final.best_estimator_
+        elif type(final).__name__ == "FrozenEstimator":
+            final = final.estimator
+        else:
+            return final, steps
 
 
 def retrieval_ranks(
@@ -182,7 +188,7 @@ def rank_pairs(
             counted[name] = count_ranks(
                 asking, gallery, indptr, correct, n_threads=n_threads
             )
-    labels = dict(zip(directions, map(_label, corrections), strict=True))
+    labels = dict(zip(directions, map(label_of_correction, corrections), strict=True))
     return _collected(counted, item_of_row, by_target, labels)
 
 
@@ -226,6 +232,7 @@ def _collected(
             n_targets,
             np.asarray(item_of_row),
             labels.get(QUERY_TO_TARGET),
+            QUERY_TO_TARGET,
         )
     if TARGET_TO_QUERY in counted:
         ranks = counted[TARGET_TO_QUERY]
@@ -236,6 +243,7 @@ def _collected(
             n_queries,
             np.arange(n_targets),
             labels.get(TARGET_TO_QUERY),
+            TARGET_TO_QUERY,
         )
     return RetrievalRanks(**found)
 
@@ -267,7 +275,8 @@ def _correction(
     return final.hubness_correction(direction, targets, queries)
 
 
-def _label(correction: Any) -> str | None:
+def label_of_correction(correction: Any) -> str | None:
+    """Name of a hubness correction, with its mode."""
     if correction is None:
         return None
     mode = "transductive" if correction.transductive else "inductive"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skxmodal.metrics._ranks import Ranks, RetrievalRanks, Values, as_ranks, check_k
+from skxmodal.metrics._ranks import (
+    Ranks,
+    RetrievalRanks,
+    Values,
+    as_ranks,
+    check_k,
+    check_ks,
+)
 
 
 def _sum_by_query(ranks: Ranks, values: NDArray[Any]) -> Values:
@@ -322,8 +329,10 @@ def r_sum(ranks: Any, ks: Sequence[int] = (1, 5, 10)) -> float:
 
     Raises
     ------
+    TypeError
+        If the ranks are those of one direction, or ks is no sequence.
     ValueError
-        If a k is below 1 or above a gallery's size.
+        If a k is below 1, above a gallery's size or named twice, or there is none.
 
     Examples
     --------
@@ -331,6 +340,12 @@ def r_sum(ranks: Any, ks: Sequence[int] = (1, 5, 10)) -> float:
     >>> r_sum([[1, 4, 12, 30], [2, 2, 1, 1]])
     375.0
     """
+    if isinstance(ranks, Ranks) or not isinstance(ranks, RetrievalRanks | Iterable):
+        raise TypeError(
+            "r_sum needs the ranks of both directions, as RetrievalRanks or as a "
+            f"sequence of two; got {ranks!r}."
+        )
+    ks = check_ks(ks)
     sides = (
         [side for _, side in ranks.items()]
         if isinstance(ranks, RetrievalRanks)

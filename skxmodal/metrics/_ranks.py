@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any, TypeAlias
 
@@ -33,6 +33,14 @@ class Ranks:
         The picture each query belongs to: intervals resample pictures.
     hubness : str or None
         Name of the correction of the scores, with its mode.
+    direction : {"query_to_target", "target_to_query"} or None
+        Who asked, where it is known.
+
+    Raises
+    ------
+    ValueError
+        If the arrays don't fit each other, a rank is beyond the gallery, or the
+        direction is unknown.
     """
 
     ranks: NDArray[np.int64]
@@ -40,10 +48,41 @@ class Ranks:
     gallery_size: int | None = None
     pictures: NDArray[np.int64] = field(default=None)  # type: ignore[arg-type]
     hubness: str | None = None
+    direction: str | None = None
 
     def __post_init__(self) -> None:
-        if self.pictures is None:
-            object.__setattr__(self, "pictures", np.arange(self.n_queries))
+        for name in ("ranks", "indptr"):
+            object.__setattr__(self, name, _integers(name, getattr(self, name)))
+        starts = self.indptr
+        if (
+            not len(starts)
+            or (starts[0], starts[-1]) != (0, len(self.ranks))
+            or np.any(np.diff(starts) < 0)
+        ):
+            raise ValueError(
+                f"indptr must rise from 0 to the {len(self.ranks)} ranks, with one "
+                f"more entry than there are queries; got {starts.tolist()[:9]}."
+            )
+        largest = self.ranks.max(initial=0)
+        if self.gallery_size is not None and largest > self.gallery_size:
+            raise ValueError(
+                f"A rank of {largest} is beyond a gallery of {self.gallery_size}."
+            )
+        if self.direction not in (None, *DIRECTIONS):
+            raise ValueError(
+                f"direction must be None or one of {[*DIRECTIONS]}, got "
+                f"{self.direction!r}."
+            )
+        pictures = self.pictures
+        pictures = np.asarray(
+            np.arange(self.n_queries) if pictures is None else pictures
+        )
+        if pictures.shape != (self.n_queries,) or pictures.dtype.kind not in "iu":
+            raise ValueError(
+                f"pictures must be {self.n_queries} integers, one for each query, got "
+                f"shape {pictures.shape} of {pictures.dtype}."
+            )
+        object.__setattr__(self, "pictures", pictures)
 
     @classmethod
     def of(
@@ -53,19 +92,23 @@ class Ranks:
         gallery_size: int | None = None,
         pictures: ArrayLike | None = None,
         hubness: str | None = None,
+        direction: str | None = None,
     ) -> Ranks:
         """Ranks from one rank, or a list of ranks, for each query.
 
         Parameters
         ----------
-        ranks : array-like of shape (n_queries,), or list of array-like
-            Rank of each query's best correct item, or of all of them, from 1.
+        ranks : array-like of shape (n_queries,), list of array-like, or Ranks
+            Rank of each query's best correct item, or of all of them, from 1. What
+            Ranks hold besides is kept where no other value is given.
         gallery_size : int, default=None
             Number of items that were ranked.
         pictures : array-like of shape (n_queries,) of int, default=None
             The picture each query belongs to; by default each has its own.
         hubness : str, default=None
             Name of the correction of the scores.
+        direction : {"query_to_target", "target_to_query"}, default=None
+            Who asked.
 
         Returns
         -------
@@ -78,19 +121,14 @@ class Ranks:
             If a rank is not an integer from 1 to the gallery's size, a query has no
             correct item, or there isn't one picture for each query.
         """
-        made = as_ranks(ranks)
-        if gallery_size is not None and made.ranks.max() > gallery_size:
-            raise ValueError(
-                f"A rank of {made.ranks.max()} is beyond a gallery of {gallery_size}."
-            )
-        numbers = np.arange(made.n_queries) if pictures is None else pictures
-        numbers = np.asarray(numbers)
-        if numbers.shape != (made.n_queries,) or numbers.dtype.kind not in "iu":
-            raise ValueError(
-                f"pictures must be {made.n_queries} integers, one for each query, got "
-                f"shape {numbers.shape} of {numbers.dtype}."
-            )
-        return cls(made.ranks, made.indptr, gallery_size, numbers, hubness)
+        given = {
+            "gallery_size": gallery_size,
+            "pictures": pictures,
+            "hubness": hubness,
+            "direction": direction,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        return replace(as_ranks(ranks), **given)
 
     @property
     def n_queries(self) -> int:
@@ -133,6 +171,14 @@ class RetrievalRanks:
     query_to_target: Ranks | None = None
     target_to_query: Ranks | None = None
 
+    def __post_init__(self) -> None:
+        for name, ranks in self.items():
+            direction = getattr(ranks, "direction", None)
+            if direction not in (None, name):
+                raise ValueError(
+                    f"These ranks are of the direction {direction!r}, not of {name!r}."
+                )
+
     def items(self) -> list[tuple[str, Ranks]]:
         """Give the directions there are.
 
@@ -153,13 +199,18 @@ class RetrievalRanks:
 RanksLike: TypeAlias = Ranks | ArrayLike | Sequence[ArrayLike]
 
 
+def in_own_direction(ranks: Ranks) -> RetrievalRanks:
+    """Ranks of one direction, taken for those of queries where it isn't known."""
+    return RetrievalRanks(**{ranks.direction or QUERY_TO_TARGET: ranks})
+
+
 def as_ranks(ranks: Any) -> Ranks:
     """Ranks from what users hold: one rank a query, or a list of ranks a query.
 
     Raises
     ------
     TypeError
-        If both directions are given where one is needed.
+        If both directions are given where one is needed, or one number.
     ValueError
         If a rank is not an integer from 1, a query has no correct item, or two of its
         correct items share a rank.
@@ -176,6 +227,10 @@ def as_ranks(ranks: Any) -> Ranks:
         _check_ranks(ranks.ranks, ranks.n_correct)
         _check_distinct(ranks)
         return ranks
+    if not isinstance(ranks, Iterable):
+        raise TypeError(
+            f"Expected one rank, or a list of ranks, for each query; got {ranks!r}."
+        )
     rows = [np.atleast_1d(np.asarray(row)) for row in ranks]
     if any(row.ndim != 1 for row in rows):
         raise ValueError("ranks must be one rank, or a list of ranks, for each query.")
@@ -212,6 +267,36 @@ def _check_distinct(ranks: Ranks) -> None:
             f"The ranks of query {query} do not rise, or two of its correct items "
             f"share rank {ranks.ranks[place]}. Give each item its own place, ascending."
         )
+
+
+def _integers(name: str, values: Any) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{name} must be a one-dimensional array of integers, got shape "
+            f"{array.shape} of {array.dtype}. Lists of ranks go through Ranks.of."
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def check_ks(ks: Any, gallery_size: int | None = None) -> list[int]:
+    """The numbers of places looked at, each of them once.
+
+    Raises
+    ------
+    TypeError
+        If they are not a sequence.
+    ValueError
+        If there are none, one comes twice, or one is out of range.
+    """
+    if not isinstance(ks, Iterable) or isinstance(ks, str):
+        raise TypeError(
+            f"ks must be a sequence of integers, such as (1, 5, 10); got {ks!r}."
+        )
+    checked = [check_k(k, gallery_size) for k in ks]
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(f"ks must name at least one k, and each once; got {checked}.")
+    return checked
 
 
 def check_k(k: Any, gallery_size: int | None) -> int:

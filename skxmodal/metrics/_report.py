@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln
 from sklearn.utils import check_random_state
 
 from skxmodal._optional import import_optional
@@ -17,7 +17,7 @@ from skxmodal.metrics._bootstrap import (
     interval_of_median,
     sums_of_pictures,
 )
-from skxmodal.metrics._protocol import BOTH, retrieval_ranks
+from skxmodal.metrics._protocol import BOTH, check_direction, retrieval_ranks
 from skxmodal.metrics._ranking import (
     hit_rate_at_k,
     mean_reciprocal_rank,
@@ -32,6 +32,8 @@ from skxmodal.metrics._ranks import (
     Values,
     as_ranks,
     check_k,
+    check_ks,
+    in_own_direction,
 )
 
 OUTPUTS = ("text", "dict", "pandas")
@@ -64,10 +66,10 @@ def retrieval_report(
 
     Parameters
     ----------
-    estimator : fitted estimator, or RetrievalRanks
+    estimator : fitted estimator, RetrievalRanks or Ranks
         Anything with ``transform`` and ``transform_target``: a mapper or a
         :class:`~skxmodal.CrossModalRetriever`, alone, last in a Pipeline, or the best
-        of a search; or ranks counted before, without X and y.
+        of a search; or ranks counted before, without X, y and groups.
     X : array-like of n queries, default=None
         Captions or their embeddings.
     y : array-like of n targets, default=None
@@ -77,7 +79,7 @@ def retrieval_report(
     ks : sequence of int, default=(1, 5, 10)
         Numbers of places looked at.
     direction : {"both", "query_to_target", "target_to_query"}, default="both"
-        Who asks.
+        Who asks; of ranks counted before, "both" means those there are.
     output : {"text", "dict", "pandas"}, default="text"
         What is returned.
     confidence_level : float, default=0.95
@@ -87,7 +89,7 @@ def retrieval_report(
     random_state : int, RandomState instance or None, default=0
         Source of the resamples.
     digits : int, default=1
-        Digits after the point of the percentages in the text.
+        Digits after the point of the percentages in the text, at least 0.
 
     Returns
     -------
@@ -95,16 +97,32 @@ def retrieval_report(
         The text gives percentages; the dict, by direction, and the table, a row for
         each direction and metric, give fractions.
 
+    Warns
+    -----
+    UserWarning
+        If there is one picture alone, so that an interval can't be had and is NaN.
+
     Raises
     ------
     ImportError
         If pandas is asked for and not installed.
+    TypeError
+        If X, y or groups are given beside ranks, or X and y are missing.
     ValueError
-        If a k is above a gallery's size, or a parameter is out of range.
+        If a k is above a gallery's size, a parameter is out of range, or ranks
+        counted before lack the direction.
 
     See Also
     --------
     compare_retrievers : Whether one retriever is better than another.
+
+    Notes
+    -----
+    The intervals hold the gallery as it is. Near a hit rate of 1 with few pictures, and
+    in spaces with strong hubs, they are somewhat too narrow: in simulations 95%
+    intervals of 100 pictures covered an expected hit rate of 0.98 in 91% of cases.
+    Where all pictures have one value that is neither 0 nor 1, resamples do not differ:
+    low and high are that value, and the text says "no spread".
 
     Examples
     --------
@@ -124,6 +142,9 @@ def retrieval_report(
     if output not in OUTPUTS:
         raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}.")
     check_resampling(n_resamples, confidence_level)
+    if not isinstance(digits, Integral) or digits < 0:
+        raise ValueError(f"digits must be an integer of at least 0, got {digits!r}.")
+    ks = check_ks(ks)
     ranks = as_retrieval_ranks(estimator, X, y, groups, direction=direction)
     rng = generator(random_state)
     report: dict[str, Any] = {
@@ -148,18 +169,27 @@ def as_retrieval_ranks(
     Raises
     ------
     TypeError
-        If there are X and y beside ranks, or an estimator without them.
+        If there are X, y or groups beside ranks, or an estimator without X and y.
+    ValueError
+        If the direction is unknown, or the ranks lack it.
     """
     if isinstance(estimator, Ranks):
-        estimator = RetrievalRanks(query_to_target=estimator)
+        estimator = in_own_direction(estimator)
     counted = isinstance(estimator, RetrievalRanks)
-    if counted != (X is None and y is None):
+    if counted != (X is None and y is None) or (counted and groups is not None):
         raise TypeError(
             "Give a fitted estimator with X and y, or ranks that were counted before "
-            "without them."
+            "without them and without groups (Ranks know their pictures)."
         )
     if counted:
-        return estimator
+        wanted = check_direction(direction)
+        sides = {name: side for name, side in estimator.items() if name in wanted}
+        if not sides:
+            held = [name for name, _ in estimator.items()] or "none"
+            raise ValueError(
+                f"The ranks lack the direction {direction!r}; they hold {held}."
+            )
+        return RetrievalRanks(**sides)
     return retrieval_ranks(estimator, X, y, groups, direction=direction)
 
 
@@ -175,18 +205,18 @@ def chance_of_hit(ranks: Ranks, k: int) -> float | None:
     """Expected hit rate of a random order, where the gallery's size is known."""
     if ranks.gallery_size is None:
         return None
-    size, correct = ranks.gallery_size, np.unique(ranks.n_correct, return_counts=True)
-    wrong = (size - correct[0]).astype(np.float64)
-    # Every place holds a wrong item: C(wrong, k) / C(size, k).
-    possible = wrong >= k
-    miss = np.zeros(len(wrong))
-    miss[possible] = np.exp(
-        gammaln(wrong[possible] + 1)
-        - gammaln(wrong[possible] - k + 1)
-        - gammaln(size + 1)
-        + gammaln(size - k + 1)
-    )
-    return float(np.average(1 - miss, weights=correct[1]))
+    numbers, counts = np.unique(ranks.n_correct, return_counts=True)
+    hits = [_chance_of_hit(ranks.gallery_size, int(number), k) for number in numbers]
+    return float(np.average(hits, weights=counts))
+
+
+def _chance_of_hit(size: int, n_correct: int, k: int) -> float:
+    # Every place holds a wrong item: C(size - n_correct, k) / C(size, k), as a product
+    # of the fewer factors, which keeps its digits in galleries of any size.
+    if size - n_correct < k:
+        return 1.0
+    fewer, more = sorted((n_correct, k))
+    return float(-np.expm1(np.log1p(-more / (size - np.arange(fewer))).sum()))
 
 
 def _of_direction(
@@ -248,7 +278,7 @@ def _spread(numbers: Any) -> dict[str, float]:
 
 
 def _as_table(report: dict[str, Any]) -> Any:
-    pandas = import_optional("pandas", extra="test", purpose="output='pandas'")
+    pandas = import_optional("pandas", extra=None, purpose="output='pandas'")
     rows = []
     for name in TITLES:
         if name not in report:
@@ -263,8 +293,11 @@ def _as_table(report: dict[str, Any]) -> Any:
                     "gallery_size": side["gallery_size"],
                     "n_queries": side["n_queries"],
                     "n_pictures": side["n_pictures"],
+                    "queries_per_picture": side["queries_per_picture"]["mean"],
                     "n_correct": side["n_correct"]["mean"],
                     "hubness": side["hubness"],
+                    "confidence_level": report["confidence_level"],
+                    "r_sum": report.get("r_sum"),
                 }
             )
     return pandas.DataFrame(rows)
@@ -314,6 +347,8 @@ def _line(metric: str, numbers: dict[str, float | None], digits: int) -> str:
         for number in numbers.values()
     )
     interval = f"[{low}, {high}]"
+    if numbers["low"] == numbers["high"] and metric != "median_rank":
+        interval = "no spread"
     chance = chance and chance + unit
     return f"{name:12}{value + unit:>10}{interval:>20}{chance:>10}".rstrip()
 

@@ -19,7 +19,7 @@ from skxmodal.metrics._ranking import (
     r_sum,
     value_of_queries,
 )
-from skxmodal.metrics._ranks import QUERY_TO_TARGET, RetrievalRanks
+from skxmodal.metrics._ranks import QUERY_TO_TARGET, RetrievalRanks, check_ks
 
 
 class _Scorer(DocLinkMixin, BaseEstimator):
@@ -68,6 +68,19 @@ default="query_to_target"
     -----
     Rows of y with equal content are one picture. With metadata routing,
     ``RecallScorer().set_score_request(groups=True)`` says which rows are, instead.
+
+    A single number can't say what it was measured on. :class:`RetrievalScorer` records
+    the size of each gallery and the number of correct items beside its scores, and
+    :func:`retrieval_ranks` gives both with the ranks.
+
+    :func:`~sklearn.model_selection.permutation_test_score` shuffles y within `groups`
+    where it is given them. Groups that are the pictures leave nothing to shuffle, and
+    p is 1: give it one caption of each picture, and no groups.
+
+    Only an estimator that keeps its training pictures, as a
+    :class:`~skxmodal.CrossModalRetriever` does, can warn of a leak. For a mapper alone
+    compare the sides of the split with
+    :func:`~skxmodal.model_selection.check_leakage`.
 
     Examples
     --------
@@ -144,7 +157,8 @@ class RetrievalScorer(_Scorer):
     """Hit rates at several K, ranks and gallery sizes, from one pass.
 
     Returns a dict, so one pass feeds a multi-metric search: give the search
-    ``refit="query_to_target_hit_rate_at_10"``, say.
+    ``refit="query_to_target_hit_rate_at_10"``, say. All of its metrics are such that
+    larger is better.
 
     Parameters
     ----------
@@ -156,6 +170,18 @@ class RetrievalScorer(_Scorer):
     See Also
     --------
     RecallScorer : One number.
+
+    Notes
+    -----
+    :func:`~sklearn.model_selection.cross_validate`,
+    :class:`~sklearn.model_selection.GridSearchCV`,
+    :class:`~sklearn.model_selection.RandomizedSearchCV` and
+    :class:`~skxmodal.model_selection.MapperSearchCV` take several metrics. Halving
+    searches, :func:`~sklearn.model_selection.learning_curve`,
+    :func:`~sklearn.model_selection.validation_curve`,
+    :func:`~sklearn.model_selection.cross_val_score` and
+    :func:`~sklearn.model_selection.permutation_test_score` take one number: give those
+    a :class:`RecallScorer`.
 
     Examples
     --------
@@ -193,15 +219,19 @@ class RetrievalScorer(_Scorer):
         -------
         scores : dict of str to float
             For each direction ``<direction>_hit_rate_at_<k>``,
-            ``<direction>_mean_reciprocal_rank``, ``<direction>_median_rank``,
-            ``<direction>_gallery_size`` and ``<direction>_n_correct`` (the mean number
-            of correct items a query); for both directions also ``r_sum``.
+            ``<direction>_mean_reciprocal_rank``, ``<direction>_neg_median_rank`` (the
+            median rank negated, so that larger is better), and what they were measured
+            on: ``<direction>_gallery_size`` and ``<direction>_n_correct`` (the mean
+            number of correct items a query). For both directions also ``r_sum``.
 
         Raises
         ------
+        TypeError
+            If ks is no sequence.
         ValueError
             If a k is above the size of a gallery.
         """
+        check_ks(self.ks)
         return self.score_ranks(
             retrieval_ranks(estimator, X, y, groups, direction=self.directions)
         )
@@ -220,13 +250,14 @@ class RetrievalScorer(_Scorer):
             As those of :meth:`score`.
         """
         scores: dict[str, float] = {}
+        ks = check_ks(self.ks)
         for name, ranks in found.items():
-            for k in self.ks:
+            for k in ks:
                 scores[f"{name}_hit_rate_at_{k}"] = hit_rate_at_k(ranks, k)
             scores[f"{name}_mean_reciprocal_rank"] = mean_reciprocal_rank(ranks)
-            scores[f"{name}_median_rank"] = median_rank(ranks)
+            scores[f"{name}_neg_median_rank"] = -median_rank(ranks)
             scores[f"{name}_gallery_size"] = float(ranks.gallery_size or 0)
             scores[f"{name}_n_correct"] = float(ranks.n_correct.mean())
         if len(check_direction(self.directions)) == 2:
-            scores["r_sum"] = r_sum(found, self.ks)
+            scores["r_sum"] = r_sum(found, ks)
         return scores

@@ -21,6 +21,7 @@ from PIL import Image
 from skxmodal import CrossModalRetriever, ImageEncoder, ProcrustesMapper, TextEncoder
 from skxmodal.cli import _kitty
 from skxmodal.datasets import load_captioned_images, make_paired_embeddings
+from skxmodal.neighbors import CSLS
 from skxmodal.persistence import load, save
 
 COMMANDS = ["demo", "fit", "search", "serve", "evaluate", "cache"]
@@ -159,6 +160,24 @@ def test_evaluate(model, other_photos, skxmodal_command):
     for share in (report["scores"]["text to image"]["R@5"], 10 / 47):
         assert f"{100 * share:.1f}" in table.stdout
     assert "were in the fit" not in table.stdout
+
+
+def test_evaluate_names_the_correction_for_hubness(
+    photos, other_photos, skxmodal_command, tmp_path
+):
+    data = load_captioned_images(photos)
+    model = CrossModalRetriever(
+        ProcrustesMapper(),
+        query_encoder=TextEncoder(),
+        target_encoder=ImageEncoder(),
+        hubness=CSLS(bank="queries"),
+    ).fit(data.captions, data.images)
+    folder = model.save(tmp_path / "model")
+    result = skxmodal_command("evaluate", folder, other_photos, "--json")
+    scores = json.loads(result.stdout)["scores"]
+    assert {side["hubness"] for side in scores.values()} == {"CSLS, transductive"}
+    table = skxmodal_command("evaluate", folder, other_photos)
+    assert table.stdout.count("corrected for hubness: CSLS, transductive") == 2
 
 
 def test_evaluate_on_the_training_pictures_says_so(model, photos, skxmodal_command):

@@ -251,3 +251,49 @@ def test_an_unknown_metric_is_an_error_that_lists_the_known():
 def test_items_that_share_a_place_are_an_error(ranks):
     with pytest.raises(ValueError, match=r"ranks of query [01] do not rise, or two"):
         recall_at_k(ranks, 2)
+
+
+def test_ranks_of_ranks_keep_what_they_hold():
+    ranks = Ranks.of(
+        [1, 2],
+        gallery_size=9,
+        pictures=[3, 3],
+        hubness="CSLS, inductive",
+        direction="target_to_query",
+    )
+    same = Ranks.of(ranks)
+    assert repr(same) == repr(ranks)
+    assert same.direction == "target_to_query"
+    np.testing.assert_array_equal(same.pictures, [3, 3])
+    assert Ranks.of(ranks, gallery_size=8).gallery_size == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1.5], [0, 1]), "ranks must be a one-dimensional array of integers"),
+        (([1, 2], [0, 1]), "indptr must rise from 0 to the 2 ranks"),
+        (([1, 2], [0, 2, 1, 2]), "indptr must rise from 0 to the 2 ranks"),
+        (([5], [0, 1], 3), "A rank of 5 is beyond a gallery of 3"),
+        (([1], [0, 1], 3, [0, 1]), "pictures must be 1 integers"),
+        (([1], [0, 1], 3, None, None, "both"), "direction must be None or one of"),
+    ],
+)
+def test_ranks_whose_arrays_do_not_fit_are_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Ranks(*arguments)
+
+
+def test_lists_are_taken_as_arrays():
+    assert hit_rate_at_k(Ranks([1, 2, 3], [0, 1, 3]), 1) == 0.5
+
+
+def test_what_is_no_ranks_is_named():
+    with pytest.raises(TypeError, match="for each query; got 3"):
+        hit_rate_at_k(3)
+    one = Ranks.of([1, 2], direction="target_to_query")
+    for ranks in (one, 3):
+        with pytest.raises(TypeError, match="r_sum needs the ranks of both directions"):
+            r_sum(ranks)
+    with pytest.raises(ValueError, match="direction 'target_to_query', not of 'query"):
+        RetrievalRanks(query_to_target=one)

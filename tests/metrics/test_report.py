@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import comb
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap, permutation_test
@@ -314,3 +317,91 @@ def test_other_queries_are_an_error():
         compare_retrievers(a, RetrievalRanks(Ranks.of([1], gallery_size=9)), k=1)
     with pytest.raises(ValueError, match="lack the direction 'target_to_query'"):
         compare_retrievers(a, a, k=1, direction="both")
+
+
+def test_ranks_of_one_direction_keep_its_name(fitted):
+    search, X, y = fitted
+    found = retrieval_ranks(search, X, y)
+    text = retrieval_report(found.target_to_query)
+    assert text.startswith(
+        "target to query (image to text)\n80 queries, gallery of 240"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"direction": "up"}, ValueError, "direction must be one of"),
+        ({"direction": "target_to_query"}, ValueError, r"lack .*\['query_to_target'\]"),
+        ({"groups": [1, 2]}, TypeError, "without groups"),
+        ({"estimator": RetrievalRanks()}, ValueError, "they hold none"),
+        ({"digits": "a"}, ValueError, "digits must be an integer"),
+    ],
+)
+def test_bad_input_beside_ranks_is_named(change, error, message):
+    ranks = RetrievalRanks(query_to_target=Ranks.of([1, 2], gallery_size=9))
+    with pytest.raises(error, match=message):
+        retrieval_report(**({"estimator": ranks, "ks": [1]} | change))
+
+
+def test_one_direction_of_ranks_can_be_chosen(fitted):
+    search, X, y = fitted
+    ranks = retrieval_ranks(search, X, y)
+    one = retrieval_report(ranks, direction="target_to_query", output="dict")
+    assert set(one) == {"target_to_query", "confidence_level"}
+
+
+@pytest.mark.parametrize("size", [10**3, 10**7, 10**8, 10**12])
+@pytest.mark.parametrize("n_correct", [1, 5])
+def test_chance_keeps_its_digits_in_large_galleries(size, n_correct):
+    ranks = Ranks.of([np.arange(1, n_correct + 1)], gallery_size=size)
+    for k in (1, 10, 900):
+        miss = Fraction(comb(size - n_correct, k), comb(size, k))
+        expected = float(1 - miss)
+        assert chance_of_hit(ranks, k) == pytest.approx(expected, rel=1e-12)
+
+
+def test_one_picture_has_no_interval():
+    ranks = Ranks.of([1, 1, 4], gallery_size=9, pictures=[0, 0, 0])
+    with pytest.warns(UserWarning, match="one picture") as caught:
+        report = retrieval_report(ranks, ks=[1], output="dict")
+    assert caught[0].filename == __file__
+    for numbers in report["query_to_target"]["metrics"].values():
+        assert np.isnan([numbers["low"], numbers["high"]]).all()
+    other = Ranks.of([1, 2, 4], gallery_size=9, pictures=[0, 0, 0])
+    with pytest.warns(UserWarning, match="one picture"):
+        result = compare_retrievers(RetrievalRanks(ranks), RetrievalRanks(other), k=1)
+    assert result.difference == pytest.approx(1 / 3)
+    assert np.isnan([result.low, result.high]).all()
+
+
+def test_pictures_that_are_all_alike_are_said_to_be():
+    ranks = Ranks.of([1, 4] * 30, gallery_size=9, pictures=np.repeat(np.arange(30), 2))
+    text = retrieval_report(ranks, ks=[1])
+    [line] = [line for line in text.splitlines() if line.startswith("R@1")]
+    assert line.split() == ["R@1", "50.0%", "no", "spread", "11.1%"]
+
+
+def test_both_directions_must_be_of_the_same_pictures():
+    def ranks(pictures):
+        return RetrievalRanks(
+            Ranks.of([1, 2, 1, 2], gallery_size=9, pictures=[5, 5, 3, 3]),
+            Ranks.of([1] * len(pictures), gallery_size=9, pictures=pictures),
+        )
+
+    for pictures in ([7, 8], [3, 5, 7]):
+        one = ranks(pictures)
+        with pytest.raises(ValueError, match="two directions are of different picture"):
+            compare_retrievers(one, one, k=1, direction="both")
+    one = ranks([3, 5])
+    assert compare_retrievers(one, one, k=1, direction="both").n_pictures == 2
+
+
+def test_the_table_has_what_the_text_says(fitted):
+    search, X, y = fitted
+    table = retrieval_report(search, X, y, output="pandas", confidence_level=0.9)
+    report = retrieval_report(search, X, y, output="dict", confidence_level=0.9)
+    assert set(table["confidence_level"]) == {0.9}
+    assert set(table["r_sum"]) == {report["r_sum"]}
+    forward = table[table["direction"] == "query_to_target"]
+    assert set(forward["queries_per_picture"]) == {3.0}

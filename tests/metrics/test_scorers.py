@@ -28,7 +28,7 @@ from skxmodal import (
     RecallScorer,
     RetrievalScorer,
 )
-from skxmodal.metrics import retrieval_ranks
+from skxmodal.metrics import median_rank, r_sum, retrieval_ranks, retrieval_report
 from skxmodal.neighbors import CSLS
 
 
@@ -332,3 +332,39 @@ def test_ranks_of_a_corrected_retriever_are_those_of_its_search(pairs):
     places = np.argmax(rows == own[:, np.newaxis], axis=1) + 1
     np.testing.assert_array_equal(ranks.query_to_target.best, places)
     assert ranks.query_to_target.hubness == "CSLS, inductive"
+
+
+def test_larger_is_better_in_every_metric_of_a_search(pairs):
+    X, y, groups = pairs
+    search = GridSearchCV(
+        LeastSquaresMapper(),
+        {"alpha": [1e-3, 1e6]},
+        scoring=RetrievalScorer(ks=(1, 5)),
+        refit="query_to_target_neg_median_rank",
+        cv=GroupKFold(3),
+    ).fit(X, y, groups=groups)
+    found = retrieval_ranks(LeastSquaresMapper().fit(X, y), X, y).query_to_target
+    scores = RetrievalScorer(ks=[1])(LeastSquaresMapper().fit(X, y), X, y)
+    assert scores["query_to_target_neg_median_rank"] == -median_rank(found)
+    results = search.cv_results_
+    hits = results["mean_test_query_to_target_hit_rate_at_5"]
+    assert search.best_index_ == hits.argmax()
+
+
+@pytest.mark.parametrize(
+    ("ks", "error", "message"),
+    [
+        (5, TypeError, "ks must be a sequence of integers"),
+        ((), ValueError, "at least one k, and each once"),
+        ((1, 1), ValueError, "at least one k, and each once"),
+    ],
+)
+def test_numbers_of_places_are_a_sequence_without_repeats(pairs, ks, error, message):
+    X, y, _ = pairs
+    mapper = LeastSquaresMapper().fit(X, y)
+    with pytest.raises(error, match=message):
+        RetrievalScorer(ks=ks)(mapper, X, y)
+    with pytest.raises(error, match=message):
+        retrieval_report(mapper, X, y, ks=ks)
+    with pytest.raises(error, match=message):
+        r_sum(retrieval_ranks(mapper, X, y), ks)

@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.model_selection import GroupKFold, KFold, cross_validate
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skxmodal import CrossModalRetriever, RecallScorer, RetrievalScorer
-from skxmodal.metrics import retrieval_report
+from skxmodal.metrics import compare_retrievers, retrieval_report
 from skxmodal.model_selection import LeakageWarning, check_leakage
 
 
@@ -143,3 +149,22 @@ def test_two_sides_are_checked_by_content_or_groups():
     assert check_leakage([1, 1, 2], [3, 4]) == 0
     with pytest.warns(LeakageWarning, match=r"2 of 3 test pictures"):
         assert check_leakage(["a", "b", "c"], ["c", "a", "a", "d"]) == 2
+
+
+def test_the_warning_points_at_the_code_that_asked(pairs):
+    X, y, _ = pairs
+    search = CrossModalRetriever().fit(X[:62], y[:62])
+    X, y = X[62:], y[62:]
+    for ask in (
+        lambda: RecallScorer(5)(search, X, y),
+        lambda: search.score(X, y),
+        lambda: retrieval_report(search, X, y),
+        lambda: compare_retrievers(search, search, X, y, k=5),
+        lambda: check_leakage(y, y),
+        lambda: cross_val_score(
+            FrozenEstimator(search), X, y, cv=2, scoring=RecallScorer(2)
+        ),
+    ):
+        with pytest.warns(LeakageWarning) as caught:
+            ask()
+        assert {each.filename for each in caught} == {__file__}
