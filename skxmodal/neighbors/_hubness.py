@@ -62,7 +62,7 @@ def make_hubness(spec: str | HubnessCorrection | None) -> HubnessCorrection | No
     if not isinstance(spec, HubnessCorrection):
         raise TypeError(
             f"hubness must be None, one of {sorted(CORRECTIONS)} or an estimator such "
-            f"as CSLS(k=10), got {type(spec).__name__}."
+            f"as CSLS(k=10), got {spec!r}."
         )
     return clone(spec)
 

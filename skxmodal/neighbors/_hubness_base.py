@@ -12,9 +12,17 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skxmodal._doc_links import DocLinkMixin
-from skxmodal.neighbors._blocks import Vectors, blocks, check_vectors, product_dtype
+from skxmodal.neighbors._blocks import (
+    Vectors,
+    blocks,
+    check_vectors,
+    product_dtype,
+    row_norms,
+)
 
 BANKS = ("train", "queries")
+# Unit vectors of half precision, with the rounding of their norms.
+LONGEST = 1.01
 
 
 class HubnessCorrection(DocLinkMixin, BaseEstimator, ABC):
@@ -27,6 +35,7 @@ class HubnessCorrection(DocLinkMixin, BaseEstimator, ABC):
 
     bank: str
     bank_size: int | None
+    _needs_unit_rows = False
 
     def fit(self, bank_queries: ArrayLike, gallery: ArrayLike) -> HubnessCorrection:
         """Learn how easily each gallery item is retrieved by the bank.
@@ -47,12 +56,22 @@ class HubnessCorrection(DocLinkMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If a parameter is out of range or the shapes don't fit.
+            If a parameter is out of range, the shapes don't fit, a value is not finite,
+            or rows are longer than unit vectors where distances are computed.
         """
         bank, items = check_vectors(bank_queries, gallery)
         if self.bank not in BANKS:
             raise ValueError(f"bank must be one of {BANKS}, got {self.bank!r}.")
-        self._fit(self._thin(bank), items)
+        bank = self._thin(bank)
+        for name, side in (("bank_queries", bank), ("gallery", items)):
+            norms = row_norms(side, name)
+            if self._needs_unit_rows and norms.max() > LONGEST:
+                raise ValueError(
+                    f"{type(self).__name__} needs unit vectors, but row "
+                    f"{norms.argmax()} of {name} is {norms.max():.3g} long. Divide "
+                    "each row by its length."
+                )
+        self._fit(bank, items)
         self.n_items_ = len(items)
         return self
 

@@ -258,6 +258,8 @@ def _soft_maximum(
 ) -> NDArray[np.float64]:
     """T log(mean of exp(s / T)) of each vector's products s with the others."""
     dtype = product_dtype(vectors, others)
+    # Below it the nearest alone counts, and a quotient could leave single precision.
+    temperature = max(temperature, 1e-30)
 
     def of_block(rows: slice) -> NDArray[np.float64]:
         block = read_block(vectors, rows, dtype)

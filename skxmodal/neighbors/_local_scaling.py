@@ -65,6 +65,9 @@ class LocalScaling(HubnessCorrection):
         self.bank = bank
         self.bank_size = bank_size
 
+    # The distance of unit vectors is taken from their product.
+    _needs_unit_rows = True
+
     def _fit(self, bank: Vectors, gallery: Vectors) -> None:
         check_count("k", self.k)
         self.gallery_scale_ = 2.0 / _distance_of_kth(gallery, bank, self.k)

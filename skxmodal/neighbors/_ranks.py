@@ -49,7 +49,9 @@ def count_ranks(
     at least as high, and of correct items placed before it: a tie with a wrong item
     counts against the system, while correct items take consecutive places. Scores are
     inner products, computed in double precision and rounded to the inputs' precision
-    where that decides a rank, so ranks don't depend on blocks, threads or BLAS.
+    where that decides a rank, so ranks don't depend on blocks, threads or BLAS. In
+    double precision, scores within what rounding may add to a product (2 sqrt(d + 1)
+    eps times the lengths of the vectors) are ties.
 
     Parameters
     ----------
@@ -264,7 +266,9 @@ class Side:
         low = (bounds - slack).astype(np.float32)
         high = (bounds + slack).astype(np.float32)
         infinity = np.float32(np.inf)
-        return np.nextafter(low, -infinity), np.nextafter(high, infinity)
+        # Not the bounds of owners with fewer correct items, which stay infinite.
+        np.nextafter(low, -infinity, out=low, where=np.isfinite(low))
+        return low, np.nextafter(high, infinity)
 
 
 def _count_exactly(

@@ -241,3 +241,37 @@ def test_k_occurrence_equals_a_loop():
     for query in queries:
         expected[np.argsort(-(gallery @ query))[:3]] += 1
     np.testing.assert_array_equal(k_occurrence(queries, gallery, 3), expected)
+
+
+@pytest.mark.parametrize("name", sorted(CORRECTIONS))
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_named(name, bad):
+    broken = np.eye(3)
+    broken[1, 0] = bad
+    with pytest.raises(ValueError, match=r"bank_queries has NaN .* first in row 1"):
+        make_hubness(name).fit(broken, np.eye(3))
+    with pytest.raises(ValueError, match=r"gallery has NaN .* first in row 1"):
+        make_hubness(name).fit(np.eye(3), broken)
+
+
+def test_local_scaling_refuses_rows_that_are_longer_than_unit_vectors():
+    with pytest.raises(ValueError, match=r"row 0 of bank_queries is 3 long"):
+        LocalScaling(k=1).fit(3 * np.eye(3), np.eye(3))
+    with pytest.raises(ValueError, match=r"row 0 of gallery is 3 long"):
+        LocalScaling(k=1).fit(np.eye(3), 3 * np.eye(3))
+    CSLS(k=1).fit(3 * np.eye(3), np.eye(3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [1e-50, 1e-310])
+def test_the_least_temperature_follows_the_nearest_query(dtype, temperature):
+    rng = np.random.default_rng(6)
+    bank, gallery = (unit_rows(rng.normal(size=(n, 5))).astype(dtype) for n in (30, 20))
+    softmax = InvertedSoftmax(temperature=temperature).fit(bank, gallery)
+    nearest = (gallery @ bank.T).max(axis=1)
+    np.testing.assert_allclose(softmax.gallery_offset_, -nearest, rtol=1e-6)
+
+
+def test_a_class_in_place_of_a_correction_is_named():
+    with pytest.raises(TypeError, match=r"such as CSLS\(k=10\), got .*CSLS'>"):
+        make_hubness(CSLS)

@@ -208,3 +208,33 @@ def test_bad_input_is_named(change, message):
     }
     with pytest.raises(ValueError, match=message):
         count_ranks(**(given | change))
+
+
+def test_scores_within_rounding_tie_in_double_precision():
+    gallery = np.array([[1 - 2 * np.finfo(float).eps, 0.0], [1.0, 0.0]])
+    assert count_ranks([[1.0, 0.0]], gallery, [0, 1], [1]) == [2]
+    gallery[0, 0] = 1 - 1e-13
+    assert count_ranks([[1.0, 0.0]], gallery, [0, 1], [1]) == [1]
+
+
+def test_owners_with_fewer_correct_items_are_left_out_of_the_comparison(monkeypatch):
+    rng = np.random.default_rng(7)
+    queries, gallery = (rng.normal(size=(n, 8)).astype(np.float32) for n in (40, 30))
+    # One query of forty has a second and a third correct item.
+    indptr = np.r_[0, np.arange(3, 43)]
+    indices = np.r_[[0, 1, 2], rng.integers(0, 30, 39)]
+    compared = []
+    count = _ranks._count_reached
+
+    def record(scores, bound, axis):
+        compared.append(len(bound))
+        return count(scores, bound, axis)
+
+    monkeypatch.setattr(_ranks, "_count_reached", record)
+    found = count_ranks(queries, gallery, indptr, indices, n_threads=1)
+    # Two bounds on the best of each query, and on the others of the one alone.
+    assert sorted(compared) == [1, 1, 1, 1, 40, 40]
+    scores = queries[0] @ gallery.T
+    best, second, third = -np.sort(-scores[:3])
+    wrong = np.array([(scores[3:] >= own).sum() for own in (best, second, third)])
+    np.testing.assert_array_equal(np.sort(found[:3]), wrong + [1, 2, 3])
