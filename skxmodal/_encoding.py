@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skxmodal._content import content_keys
 from skxmodal._validation import is_raw
+from skxmodal._warnings import warn_user
 
 
 def fit_encoder(encoder: Any, items: Any, y: Any, groups: Any) -> Any:
@@ -65,18 +65,25 @@ def reject_raw_items(items: Any, name: str, encoder: str) -> None:
 def warn_of_mixed_groups(
     keys: Sequence[Any], first_rows: NDArray[np.intp], item_of_row: NDArray[np.intp]
 ) -> None:
-    """Warn where the rows of one group show different pictures."""
+    """Warn where one group shows different pictures, or one picture is in several."""
     mixed = {
         int(item)
         for row, item in enumerate(item_of_row)
         if keys[row] != keys[first_rows[item]]
     }
     if mixed:
-        warnings.warn(
+        warn_user(
             f"{len(mixed)} of the {len(first_rows)} groups hold targets of different "
             "content. Each group is one item of the gallery, shown by its first row. "
             "Where groups only keep rows together in cross-validation, give them to "
             "the splitter alone.",
             UserWarning,
-            stacklevel=3,
+        )
+    n_contents = len({keys[row] for row in first_rows})
+    if n_contents < len(first_rows):
+        warn_user(
+            f"{len(first_rows)} groups are shown by {n_contents} different targets. "
+            "Items of equal content tie with each other, which counts against them. "
+            "Give rows of the same picture the same group.",
+            UserWarning,
         )

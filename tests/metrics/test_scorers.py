@@ -368,3 +368,12 @@ def test_numbers_of_places_are_a_sequence_without_repeats(pairs, ks, error, mess
         retrieval_report(mapper, X, y, ks=ks)
     with pytest.raises(error, match=message):
         r_sum(retrieval_ranks(mapper, X, y), ks)
+
+
+def test_one_picture_in_several_groups_is_warned_of(pairs):
+    X, y, _ = pairs
+    mapper = LeastSquaresMapper().fit(X, y)
+    with pytest.warns(UserWarning, match="180 groups are shown by 60 different") as got:
+        score = RecallScorer(1)(mapper, X, y, groups=np.arange(len(X)))
+    assert score == 0
+    assert got[0].filename == __file__
