@@ -96,11 +96,7 @@ def evaluate(
         console.print(
             f"{name}: {side['queries']} queries in a gallery of {side['gallery']}, "
             f"median rank {side['median rank']:g}"
-            + (
-                f", corrected for hubness: {side['hubness']}"
-                if "hubness" in side
-                else ""
-            ),
+            + (f", corrected for hubness: {correction}" if correction else ""),
             soft_wrap=True,
         )
     if seen:
