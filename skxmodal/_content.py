@@ -11,13 +11,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Kind: TypeAlias = Literal["auto", "text", "picture"]
+Kind: TypeAlias = Literal["auto", "text", "picture", "found"]
 FileHasher: TypeAlias = Callable[[Sequence[str]], list[bytes]]
 
 DIGEST_SIZE = 20
 # A file is hashed part by part, however large it is.
 _READ_BYTES = 1 << 18
-KINDS = ("auto", "text", "picture")
+KINDS = ("auto", "text", "picture", "found")
 
 # Exif's tag for the way a camera was held: it changes what a picture shows.
 _ORIENTATION = 0x0112
@@ -34,10 +34,11 @@ def content_keys(
     items : iterable of length n, or array of n rows
         Captions, pictures (paths, bytes of a file, PIL images, arrays), numbers or
         rows of an array. A column of n strings or objects counts as n items.
-    kind : {"auto", "text", "picture"}, default="auto"
+    kind : {"auto", "text", "picture", "found"}, default="auto"
         What the items are. In "picture" a string is the path of a file; in "text" it
         is a caption; in "auto" it is itself, while paths, bytes and PIL images are
-        pictures, and rows of arrays and numbers are taken as they are.
+        pictures, and rows of arrays and numbers are taken as they are. "found" is
+        "auto", but for strings that are the path of a file, which stand for it.
     hash_files : callable, default=None
         Takes a list of paths and gives their digests, as :func:`hash_files` does (the
         default). An :class:`~skxmodal.encoders.EmbeddingCache` has one that skips
@@ -208,7 +209,9 @@ def _as_items(items: Any) -> Sequence[Any]:
 
 def _is_file(item: Any, kind: Kind) -> bool:
     if isinstance(item, str):
-        return kind == "picture"
+        # Path.is_file raises for captions that are too long to be a name.
+        found = kind == "found" and os.path.isfile(item)  # noqa: PTH113
+        return found or kind == "picture"
     return kind != "text" and isinstance(item, os.PathLike)
 
 
@@ -273,8 +276,20 @@ def _key_of_pixels(item: Any, row: int) -> bytes:
 
 def _key_of_row(item: Any, row: int) -> bytes:
     values = _array(item, row, "a string, a number, a picture or a row of numbers")
+    if values.dtype.kind == "f" and values.dtype.itemsize <= 8:
+        values = _in_fewest_bits(values)
     header = f"{values.dtype} {values.shape}".encode()
     return _digest(b"row", header, np.ascontiguousarray(values).tobytes())
+
+
+def _in_fewest_bits(values: NDArray[Any]) -> NDArray[Any]:
+    """The values in single precision where it holds them, else in double."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    wide = values.astype(np.float64, copy=False)
+    # As bytes, in which NaN equals itself.
+    same = single.astype(np.float64).tobytes() == wide.tobytes()
+    return single if same else wide
 
 
 def _array(item: Any, row: int, expected: str) -> NDArray[Any]:

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skxmodal._content import content_keys, group_items
+from skxmodal._content import Kind, content_keys, group_items
 
 # Columns that tell most rows apart.
 _N_SAMPLED = 8
 _BYTES_AT_ONCE = 1 << 22
 
 
-def group_by_content(items: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def group_by_content(
+    items: Any, *, kind: Kind = "auto"
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Number the distinct items by content, in order of first appearance.
 
     It is ``group_items(content_keys(items))``, quicker for rows of numbers: rows are
@@ -24,6 +26,8 @@ def group_by_content(items: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     ----------
     items : iterable of length n, or array of n rows
         What :func:`~skxmodal._content.content_keys` takes.
+    kind : {"auto", "text", "picture", "found"}, default="auto"
+        What the items are, as there.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def group_by_content(items: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     (array([0, 1]), array([0, 1, 0]))
     """
     found = _group_rows(items) if _are_rows(items) else None
-    return group_items(content_keys(items)) if found is None else found
+    return group_items(content_keys(items, kind=kind)) if found is None else found
 
 
 def _are_rows(items: Any) -> bool:

@@ -199,3 +199,20 @@ def test_a_picture_read_lazily_has_the_key_of_its_pixels():
     assert content_keys([lazy], kind="picture") == content_keys(
         [_picture()], kind="picture"
     )
+
+
+def test_rows_are_known_by_their_values_whatever_the_dtype():
+    exact = np.array([[0.5, np.nan], [np.inf, -0.0]])
+    keys = content_keys(exact)
+    assert content_keys(exact.astype(np.float32)) == keys
+    assert content_keys(exact.astype(np.float16)) == keys
+    assert content_keys(exact.astype(">f8")) == keys
+    wide = np.array([[0.1, 1e300]])
+    assert content_keys(wide) != content_keys(np.array([[np.float32(0.1), 1e300]]))
+
+
+def test_strings_that_are_files_are_found_where_asked(tmp_path):
+    path = str(_save(tmp_path / "a.png"))
+    captions = ["a dog", "long " * 100, "nul\0"]
+    found = content_keys([path, *captions], kind="found")
+    assert found == [hash_file(path), *content_keys(captions)]

@@ -23,7 +23,9 @@ def check_leakage(train: Any, test: Any) -> int:
     ----------
     train, test : array-like of items
         The pictures, their embeddings, or the groups (one label for each row) of the
-        two sides. Items are compared by content.
+        two sides. Items are compared by content: paths of files, as strings too, by
+        what the files hold, rows of floats by their values whatever the dtype, and
+        other strings as they are.
 
     Returns
     -------
@@ -44,7 +46,9 @@ def check_leakage(train: Any, test: Any) -> int:
     if _are_numbers(train) and _are_numbers(test):
         known, tested = set(train.tolist()), set(test.tolist())
     else:
-        known, tested = set(content_keys(train)), set(content_keys(test))
+        known, tested = (
+            set(content_keys(side, kind="found")) for side in (train, test)
+        )
     n_shared = len(known & tested)
     if n_shared:
         _warn(n_shared, len(tested))

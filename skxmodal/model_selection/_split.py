@@ -31,7 +31,8 @@ def group_train_test_split(
         Captions, pictures, anything row-aligned: lists, arrays, data frames.
     groups : array-like of shape (n,), default=None
         The picture of each row. By default rows whose items in the last array have
-        the same content are one picture.
+        the same content are one picture: paths of files, as strings too, are compared
+        by what the files hold.
     test_size : float or int, default=None
         Fraction (between 0 and 1) or number of the pictures to test on; a quarter, or
         what ``train_size`` leaves, by default.
@@ -63,7 +64,7 @@ def group_train_test_split(
         raise ValueError("Give at least one array to split.")
     aligned = indexable(*arrays)
     if groups is None:
-        _, pictures = group_by_content(arrays[-1])
+        _, pictures = group_by_content(arrays[-1], kind="found")
     else:
         pictures = check_groups(groups, _num_samples(aligned[0]))
     if test_size is None and train_size is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,3 +169,31 @@ def test_the_warning_points_at_the_code_that_asked(pairs):
         with pytest.warns(LeakageWarning) as caught:
             ask()
         assert {each.filename for each in caught} == {__file__}
+
+
+@pytest.mark.parametrize("given", [str, Path])
+def test_two_sides_of_files_are_checked_by_what_they_hold(tmp_path, given):
+    first, copy, other = (tmp_path / f"{name}.png" for name in "abc")
+    first.write_bytes(b"one picture")
+    copy.write_bytes(b"one picture")
+    other.write_bytes(b"another")
+    assert check_leakage([str(first)], [given(other)]) == 0
+    for same in (first, copy):
+        with pytest.warns(LeakageWarning, match=r"1 of 2 test pictures"):
+            assert check_leakage([str(first)], [given(same), given(other)]) == 1
+
+
+def test_a_change_of_dtype_hides_no_leak(pairs):
+    X, y, _ = pairs
+    single, half = y.astype(np.float32), y.astype(np.float16)
+    for train, test in [
+        (single, single.astype(np.float64)),
+        (half, half.astype(np.float32)),
+        (half.astype(np.float64), half),
+    ]:
+        with pytest.warns(LeakageWarning, match=r"30 of 30 test pictures"):
+            assert check_leakage(train, test) == 30
+    assert check_leakage(y, single) == 0
+    search = CrossModalRetriever().fit(X[:62].astype(np.float32), single[:62])
+    with pytest.warns(LeakageWarning, match=r"1 of 15 test pictures"):
+        RecallScorer(5)(search, X[62:], single[62:].astype(np.float64))

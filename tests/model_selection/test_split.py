@@ -83,3 +83,15 @@ def test_bad_input_is_named():
         group_train_test_split([1, 2], groups=[0])
     with pytest.raises(ValueError, match="resulting train set will be empty"):
         group_train_test_split([1, 2], groups=[0, 0])
+
+
+def test_copies_of_a_file_stay_on_one_side(tmp_path):
+    paths = []
+    for number in range(20):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Path(paths[-1]).write_bytes(b"picture %d" % (number // 2))
+    for seed in range(5):
+        train, test = group_train_test_split(paths, random_state=seed)
+        assert not {Path(path).read_bytes() for path in train} & {
+            Path(path).read_bytes() for path in test
+        }
