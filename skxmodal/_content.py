@@ -65,7 +65,7 @@ def content_keys(
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
-    rows = _as_items(items)
+    rows = as_items(items)
     keys: list[bytes] = [b""] * len(rows)
     files: list[int] = []
     for row, item in enumerate(rows):
@@ -188,7 +188,7 @@ def _hash_unique(
     return [digests[path] for path in paths]
 
 
-def _as_items(items: Any) -> Sequence[Any]:
+def as_items(items: Any) -> Sequence[Any]:
     """The items as a sequence, the rows of a table as rows of an array."""
     if isinstance(items, str | bytes | os.PathLike):
         raise TypeError(

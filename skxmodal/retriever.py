@@ -42,6 +42,7 @@ from skxmodal._validation import check_groups, unit_rows
 from skxmodal.mappers import LeastSquaresMapper
 from skxmodal.mappers._passthrough import PassthroughMapper
 from skxmodal.metrics import hit_rate_at_k, retrieval_ranks
+from skxmodal.metrics._ranks import DIRECTIONS
 from skxmodal.neighbors import make_hubness, make_index, query_subspace
 from skxmodal.neighbors._gallery import Gallery, check_ids, name_items, raw_items
 from skxmodal.neighbors._subspace import in_subspace
@@ -527,6 +528,25 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
             return group_items(self._target_keys(y, None))
         return group_by_content(self._encode_targets(y))
 
+    def gallery_rows_of(self, y: Any) -> NDArray[np.int64]:
+        """Find the rows of the gallery that hold given targets.
+
+        Parameters
+        ----------
+        y : array-like of shape (n, n_targets) or sequence of items
+            Targets.
+
+        Returns
+        -------
+        rows : ndarray of shape (n,)
+            The row of the item of the same content, or -1 where there is none.
+        """
+        check_is_fitted(self)
+        raw = self.target_encoder_ is not None
+        keys = self._target_keys(y, None if raw else self._encode_targets(y))
+        rows = {key: row for row, key in enumerate(self._gallery.keys)}
+        return np.array([rows.get(key, -1) for key in keys], dtype=np.int64)
+
     def seen_in_training(
         self, X: Any, y: Any, groups: ArrayLike | None = None
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -579,8 +599,17 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
         -------
         correction : fitted hubness estimator or None
             `None` where the retriever has no hubness correction.
+
+        Raises
+        ------
+        ValueError
+            If the direction is not one of the two.
         """
         check_is_fitted(self)
+        if direction not in DIRECTIONS:
+            raise ValueError(
+                f"direction must be one of {[*DIRECTIONS]}, got {direction!r}."
+            )
         if self.hubness_ is None:
             return None
         bank = queries

@@ -11,7 +11,13 @@ from sklearn.utils import _safe_indexing
 
 from skxmodal.inspection._axes import open_axes
 from skxmodal.metrics._gallery_items import target_items
-from skxmodal.metrics._protocol import shared_vectors, unwrap
+from skxmodal.metrics._protocol import (
+    check_aligned,
+    label_of_correction,
+    shared_vectors,
+    unwrap,
+)
+from skxmodal.metrics._ranks import DIRECTIONS, TARGET_TO_QUERY
 from skxmodal.neighbors import k_occurrence
 
 
@@ -103,20 +109,25 @@ class HubHistogramDisplay:
         Raises
         ------
         ValueError
-            If k is above the size of the gallery.
+            If k is above the size of the gallery, the direction is unknown, or X and y
+            are not row-aligned.
         """
+        if direction not in DIRECTIONS:
+            raise ValueError(
+                f"direction must be one of {[*DIRECTIONS]}, got {direction!r}."
+            )
+        check_aligned(X, y)
         final, X = unwrap(estimator, X)
         first_rows, _ = target_items(final, y, groups)
         queries, targets = shared_vectors(final, X, _safe_indexing(y, first_rows))
         asking, gallery = queries, targets
-        if direction == "target_to_query":
+        if direction == TARGET_TO_QUERY:
             asking, gallery = targets, queries
         occurrences = {"cosine": k_occurrence(asking, gallery, k)}
         if hasattr(final, "hubness_correction"):
             correction = final.hubness_correction(direction, asking, gallery)
             if correction is not None:
-                mode = "transductive" if correction.transductive else "inductive"
-                occurrences[f"{type(correction).__name__}, {mode}"] = k_occurrence(
+                occurrences[str(label_of_correction(correction))] = k_occurrence(
                     correction.fold_queries(asking), correction.fold_gallery(gallery), k
                 )
         return cls.from_predictions(occurrences, k=k, ax=ax)
@@ -140,13 +151,17 @@ class HubHistogramDisplay:
         -------
         display : HubHistogramDisplay
             The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If counts are not integers from 0, one for each item, or there are none.
         """
         if not isinstance(occurrences, dict):
             occurrences = {"scores": occurrences}
-        counts = {
-            name: np.asarray(values, dtype=np.int64)
-            for name, values in occurrences.items()
-        }
+        counts = {name: _check_counts(name, one) for name, one in occurrences.items()}
+        if not counts:
+            raise ValueError("There are no counts to draw: occurrences is empty.")
         return cls(occurrences=counts, k=k).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> HubHistogramDisplay:
@@ -193,3 +208,17 @@ class HubHistogramDisplay:
         self.ax_.set_ylim(min(low, 0.5), high * 8)
         self.ax_.legend(fontsize="small", loc="upper right")
         return self
+
+
+def _check_counts(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    counts = np.asarray(values)
+    if counts.ndim != 1 or not len(counts) or counts.dtype.kind not in "iu":
+        raise ValueError(
+            f"occurrences must be integers, one for each item; {name!r} has shape "
+            f"{counts.shape} of {counts.dtype}."
+        )
+    if counts.min() < 0:
+        raise ValueError(
+            f"occurrences must be counts from 0 on; {name!r} has {counts.min()}."
+        )
+    return counts.astype(np.int64)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _num_samples, has_fit_parameter
 
-from skxmodal._content import content_keys, group_items
-from skxmodal._validation import check_groups, is_raw
+from skxmodal._rows import group_by_content
+from skxmodal._validation import check_groups
 from skxmodal.inspection._axes import open_axes
-from skxmodal.metrics import RecallScorer
+from skxmodal.metrics import RecallScorer, retrieval_ranks
+from skxmodal.metrics._protocol import check_aligned, label_of_correction, opened
+from skxmodal.metrics._ranks import QUERY_TO_TARGET
 
 
 class PairsCurveDisplay:
@@ -104,12 +108,14 @@ class PairsCurveDisplay:
         y : array-like of n targets
             The target of each query.
         groups : array-like of shape (n,), default=None
-            The picture of each row; by default rows of equal content are one.
+            The picture of each row; by default rows of equal content are one. Passed
+            on to a fit that takes groups, and to a scorer of this package.
         sizes : sequence of int, default=None
             Numbers of training pictures; by default six up to all of them, evenly
             spaced on a logarithmic axis.
-        scoring : callable, default=None
-            A scorer; by default ``RecallScorer(k=10)``.
+        scoring : str or callable, default=None
+            A scorer of one number, or scikit-learn's name of one; by default
+            ``RecallScorer(k=10)``.
         n_splits : int, default=5
             Number of random splits.
         test_size : float or int, default=0.25
@@ -127,39 +133,44 @@ class PairsCurveDisplay:
         Raises
         ------
         ValueError
-            If a size is above the number of training pictures.
+            If a size is no integer or above the number of training pictures, X and y
+            are not row-aligned, or the scorer gives several numbers.
         """
+        check_aligned(X, y)
         estimators = estimator
         if not isinstance(estimators, dict):
             estimators = {type(estimator).__name__: estimator}
-        scorer = RecallScorer(k=10) if scoring is None else scoring
+        scoring = RecallScorer(k=10) if scoring is None else scoring
         if groups is None:
-            keys = content_keys(y, kind="auto") if is_raw(y) else content_keys(y)
-            _, pictures = group_items(keys)
+            _, pictures = group_by_content(y, kind="found")
         else:
             pictures = check_groups(groups, _num_samples(y))
+            groups = np.asarray(groups)
         rng = check_random_state(random_state)
         splitter = GroupShuffleSplit(n_splits, test_size=test_size, random_state=rng)
         splits = list(splitter.split(np.empty(len(pictures)), groups=pictures))
         n_train = min(len(np.unique(pictures[train])) for train, _ in splits)
         chosen = _check_sizes(sizes, n_train)
         scores = {name: np.empty((len(chosen), n_splits)) for name in estimators}
+        labels: dict[str, set[str]] = {name: set() for name in estimators}
+        galleries: dict[str, set[int]] = {}
         for split, (train, test) in enumerate(splits):
             order = rng.permutation(np.unique(pictures[train]))
             for place, size in enumerate(chosen):
                 rows = train[np.isin(pictures[train], order[:size])]
                 for name, one in estimators.items():
-                    fitted = clone(one).fit(
-                        _safe_indexing(X, rows), _safe_indexing(y, rows)
+                    fitted = _fit(one, X, y, groups, rows)
+                    scores[name][place, split] = _score(
+                        scoring, fitted, X, y, groups, test, galleries
                     )
-                    scores[name][place, split] = scorer(
-                        fitted, _safe_indexing(X, test), _safe_indexing(y, test)
-                    )
-        name = "score"
-        if isinstance(scorer, RecallScorer):
-            n_test = len(np.unique(pictures[splits[0][1]]))
-            name = f"recall@{scorer.k} in a gallery of {n_test:,}"
-        return cls.from_predictions(chosen, scores, score_name=name, ax=ax)
+                    correction = getattr(opened(fitted)[0], "hubness_", None)
+                    labels[name].add(label_of_correction(correction) or "")
+        named = {}
+        for name, one in scores.items():
+            corrections = "; ".join(sorted(labels[name] - {""}))
+            named[f"{name} ({corrections})" if corrections else name] = one
+        name = _name_of_score(scoring, galleries)
+        return cls.from_predictions(chosen, named, score_name=name, ax=ax)
 
     @classmethod
     def from_predictions(
@@ -247,10 +258,66 @@ def _check_sizes(sizes: Sequence[int] | None, largest: int) -> NDArray[np.int64]
     if sizes is None:
         smallest = min(max(20, largest // 50), largest)
         return np.unique(np.geomspace(smallest, largest, 6).round().astype(np.int64))
-    chosen = np.unique(np.asarray(sizes, dtype=np.int64))
-    if not len(chosen) or chosen[0] < 2 or chosen[-1] > largest:
+    chosen = np.unique(np.asarray(sizes))
+    if (
+        not len(chosen)
+        or chosen.dtype.kind not in "iu"
+        or chosen[0] < 2
+        or chosen[-1] > largest
+    ):
         raise ValueError(
             f"sizes must be from 2 to {largest}, the number of pictures that every "
-            f"split leaves to fit; got {list(sizes)}."
+            f"split leaves to fit, and integers; got {list(sizes)}."
         )
-    return chosen
+    return chosen.astype(np.int64)
+
+
+def _fit(one: Any, X: Any, y: Any, groups: Any, rows: NDArray[Any]) -> Any:
+    params = {}
+    if groups is not None and has_fit_parameter(one, "groups"):
+        params["groups"] = groups[rows]
+    return clone(one).fit(_safe_indexing(X, rows), _safe_indexing(y, rows), **params)
+
+
+def _score(
+    scoring: Any,
+    fitted: Any,
+    X: Any,
+    y: Any,
+    groups: Any,
+    rows: NDArray[Any],
+    galleries: dict[str, set[int]],
+) -> float:
+    """The score of some rows, noting the sizes of the galleries that were asked."""
+    X, y = _safe_indexing(X, rows), _safe_indexing(y, rows)
+    if isinstance(scoring, RecallScorer):
+        groups = None if groups is None else groups[rows]
+        ranks = retrieval_ranks(fitted, X, y, groups, direction=scoring.direction)
+        for name, side in ranks.items():
+            galleries.setdefault(name, set()).add(side.gallery_size or 0)
+        return scoring.score_ranks(ranks)
+    score = check_scoring(fitted, scoring)(fitted, X, y)
+    if not isinstance(score, Real):
+        raise ValueError(
+            f"The curve needs a scorer of one number, but scoring={scoring!r} gave a "
+            f"{type(score).__name__}. Give a RecallScorer, or the name of one metric."
+        )
+    return float(score)
+
+
+def _name_of_score(scoring: Any, galleries: dict[str, set[int]]) -> str:
+    if not isinstance(scoring, RecallScorer):
+        return scoring if isinstance(scoring, str) else "score"
+    # The field's word for the hit rate; the other recall is named apart.
+    metric = {"hit_rate": "recall", "recall": "fraction found"}.get(
+        scoring.metric, scoring.metric
+    )
+    asking = ""
+    if scoring.direction != QUERY_TO_TARGET:
+        asking = f", {scoring.direction.replace('_', ' ')},"
+    sizes = " and ".join(
+        " to ".join(f"{size:,}" for size in sorted({min(found), max(found)}))
+        for found in galleries.values()
+    )
+    where = "a gallery" if len(galleries) == 1 else "galleries"
+    return f"{metric}@{scoring.k}{asking} in {where} of {sizes}"

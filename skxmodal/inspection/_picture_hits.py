@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skxmodal._content import content_keys
+from skxmodal._content import as_items, content_keys
 from skxmodal._pictures import open_picture
+from skxmodal._validation import is_raw
 from skxmodal.inspection._axes import open_axes
+from skxmodal.metrics._protocol import check_aligned, opened
 
 RIGHT_COLOUR = "#2a9d3f"
 THUMBNAIL = 160
@@ -92,12 +94,12 @@ class PictureHitsDisplay:
         Parameters
         ----------
         estimator : fitted CrossModalRetriever
-            What searches.
+            What searches, alone, last in a pipeline or the best of a search.
         X : sequence of n queries
-            Queries, as the retriever takes them.
+            Queries, as the estimator takes them.
         y : sequence of n targets, default=None
-            The right picture of each query, to be framed where it is found; by
-            content, so a path is enough.
+            The right target of each query, as the retriever takes them or as pictures,
+            to be framed where it is found; by content, so a path is enough.
         n_neighbors : int, default=5
             Number of hits.
         pictures : sequence of pictures, default=None
@@ -111,29 +113,39 @@ class PictureHitsDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator does not search, as a mapper alone.
         ValueError
-            If the gallery was not made from paths and `pictures` is not given.
+            If the gallery was not made from paths and `pictures` is not given, or y or
+            `pictures` are of another length than X or the gallery.
         """
-        gallery = estimator.gallery_items_ if pictures is None else pictures
+        final, steps = opened(estimator)
+        if not hasattr(final, "kneighbors"):
+            raise TypeError(
+                "The display needs a fitted CrossModalRetriever, which finds pictures; "
+                f"got {type(final).__name__}. Put the mapper into a retriever."
+            )
+        if y is not None:
+            check_aligned(X, y)
+        gallery = final.gallery_items_ if pictures is None else list(pictures)
         if gallery is None:
             raise ValueError(
                 "The gallery holds vectors, not paths of pictures. Give the picture "
                 "of each gallery item: pictures=[...], in the order of gallery_ids_."
             )
-        distances, rows = estimator.kneighbors(X, n_neighbors=n_neighbors)
-        correct = None
-        if y is not None:
-            wanted = _keys_of(estimator, y)
-            found = _keys_of(estimator, [gallery[row] for row in rows.ravel()])
-            correct = np.array(
-                [
-                    found[place] == wanted[place // n_neighbors]
-                    for place in range(len(found))
-                ]
-            ).reshape(rows.shape)
-        ids = estimator.gallery_ids_
+        ids = final.gallery_ids_
+        if len(gallery) != len(ids):
+            raise ValueError(
+                f"pictures has {len(gallery)} entries for a gallery of {len(ids)} "
+                "items: give the picture of each, in the order of gallery_ids_."
+            )
+        asked = X
+        for step in steps:
+            asked = step.transform(asked)
+        distances, rows = final.kneighbors(asked, n_neighbors=n_neighbors)
+        correct = None if y is None else _are_correct(final, gallery, y, rows)
         return cls.from_predictions(
-            [str(query) for query in X],
+            [str(query) for query in as_items(X)],
             [[gallery[row] for row in hits] for hits in rows],
             distances=distances,
             correct=correct,
@@ -173,7 +185,8 @@ class PictureHitsDisplay:
         Raises
         ------
         ValueError
-            If the queries have unequal numbers of pictures, or none.
+            If the queries have unequal numbers of pictures, or none, or what is said of
+            the pictures is of another shape.
         """
         counts = {len(hits) for hits in pictures}
         if len(pictures) != len(queries) or len(counts) != 1 or 0 in counts:
@@ -181,12 +194,15 @@ class PictureHitsDisplay:
                 "Every query needs the same number of pictures, at least one; got "
                 f"{len(queries)} queries and {[len(hits) for hits in pictures]}."
             )
+        shape = (len(queries), counts.pop())
         display = cls(
-            queries=list(queries),
+            queries=[str(query) for query in queries],
             pictures=[list(hits) for hits in pictures],
-            distances=None if distances is None else np.asarray(distances),
-            correct=None if correct is None else np.asarray(correct, dtype=bool),
-            names=None if names is None else [list(hits) for hits in names],
+            distances=_check_shape("distances", distances, shape, float),
+            correct=_check_shape("correct", correct, shape, bool),
+            names=None
+            if names is None
+            else _check_shape("names", names, shape, str).tolist(),
         )
         return display.plot()
 
@@ -216,6 +232,7 @@ class PictureHitsDisplay:
                 ha="right",
                 va="center",
                 transform=label.transAxes,
+                parse_math=False,
             )
             for place, picture in enumerate(self.pictures[row]):
                 ax = self.figure_.add_subplot(grid[row, place + 1])
@@ -261,11 +278,35 @@ class PictureHitsDisplay:
         return "<table>" + "".join(lines) + "</table>"
 
 
-def _keys_of(estimator: Any, items: Any) -> list[bytes]:
-    encoder = getattr(estimator, "target_encoder_", None)
-    if encoder is None or not hasattr(encoder, "content_keys"):
-        return content_keys(items)
-    return list(encoder.content_keys(items))
+def _are_correct(
+    final: Any, gallery: Sequence[Any], y: Any, rows: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which hits are the item, or show the picture, that each query is to find."""
+    correct = np.zeros(rows.shape, dtype=bool)
+    pictures = is_raw(y)
+    if pictures:
+        wanted = np.array(content_keys(y, kind="found"), dtype=object)
+        shown = [gallery[row] for row in rows.ravel()]
+        found = np.array(content_keys(shown, kind="found"), dtype=object)
+        correct |= found.reshape(rows.shape) == wanted[:, np.newaxis]
+    if not pictures or getattr(final, "target_encoder_", None) is not None:
+        correct |= rows == final.gallery_rows_of(y)[:, np.newaxis]
+    return correct
+
+
+def _check_shape(name: str, values: Any, shape: tuple[int, int], dtype: type) -> Any:
+    if values is None:
+        return None
+    try:
+        array = np.asarray(values, dtype=object if dtype is str else dtype)
+    except ValueError as error:
+        raise ValueError(f"{name} must be of shape {shape}: {error}") from error
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} must be of shape {shape}, a value for each picture; got shape "
+            f"{array.shape}."
+        )
+    return np.vectorize(str, otypes=[object])(array) if dtype is str else array
 
 
 def _thumbnail(picture: Any) -> Any:

@@ -15,6 +15,7 @@ from skxmodal.metrics import (
     retrieval_ranks,
     retrieval_report,
 )
+from skxmodal.metrics._ranks import in_own_direction
 
 DIRECTION_NAMES = {
     "query_to_target": "query to target",
@@ -188,7 +189,7 @@ class RecallCurveDisplay:
             The display, drawn.
         """
         if isinstance(ranks, Ranks):
-            ranks = RetrievalRanks(query_to_target=ranks)
+            ranks = in_own_direction(ranks)
         sizes = [one.gallery_size or int(one.best.max()) for _, one in ranks.items()]
         chosen = _default_ks(min(sizes)) if ks is None else list(ks)
         report = retrieval_report(
@@ -248,7 +249,12 @@ class RecallCurveDisplay:
             )
             self.lines_.append(line)
         sizes = " and ".join(
-            dict.fromkeys(f"{curve.gallery_size:,}" for curve in self.curves)
+            dict.fromkeys(
+                "unknown numbers of"
+                if curve.gallery_size is None
+                else f"{curve.gallery_size:,}"
+                for curve in self.curves
+            )
         )
         self.ax_.set(
             xscale="log",

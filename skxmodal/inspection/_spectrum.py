@@ -8,8 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from skxmodal._content import group_items
+from skxmodal._rows import group_by_content
+from skxmodal._validation import check_groups
 from skxmodal.inspection._axes import open_axes
-from skxmodal.metrics._protocol import unwrap
+from skxmodal.metrics._gallery_items import target_items
+from skxmodal.metrics._protocol import check_aligned, unwrap
 
 
 class AlignmentSpectrumDisplay:
@@ -17,7 +21,9 @@ class AlignmentSpectrumDisplay:
 
     On pairs that the map was not fitted on, the directions whose correlation stands
     above the band of chance are those the two encoders really share; those within it
-    are noise that the map would do well to leave out.
+    are noise that the map would do well to leave out. Of directions that are all
+    noise, half of what the band leaves out stands above it: that number is in the
+    title. Captions of one picture are no independent pairs, so pictures are counted.
 
     Make it with :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -27,6 +33,9 @@ class AlignmentSpectrumDisplay:
         Correlation along each direction, descending.
     n_pairs : int
         Number of pairs they were measured on.
+    n_pictures : int, default=None
+        Number of different pictures among the pairs, at least 4 for a band of chance;
+        by default each pair has its own.
     confidence_level : float, default=0.95
         Probability that the correlation of unrelated directions is within the band.
     name : str, default=None
@@ -38,6 +47,8 @@ class AlignmentSpectrumDisplay:
         Half the width of the band of chance.
     n_shared_ : int
         Number of directions above the band.
+    n_by_chance_ : float
+        Number of directions above the band to expect where none is shared.
     ax_ : matplotlib Axes
         The axes of the last :meth:`plot`.
     figure_ : matplotlib Figure
@@ -64,11 +75,13 @@ class AlignmentSpectrumDisplay:
         *,
         correlations: NDArray[np.float64],
         n_pairs: int,
+        n_pictures: int | None = None,
         confidence_level: float = 0.95,
         name: str | None = None,
     ) -> None:
         self.correlations = correlations
         self.n_pairs = n_pairs
+        self.n_pictures = n_pictures
         self.confidence_level = confidence_level
         self.name = name
 
@@ -78,6 +91,7 @@ class AlignmentSpectrumDisplay:
         estimator: Any,
         X: Any,
         y: Any,
+        groups: ArrayLike | None = None,
         *,
         confidence_level: float = 0.95,
         name: str | None = None,
@@ -93,6 +107,8 @@ class AlignmentSpectrumDisplay:
             Queries, best such that the map was not fitted on.
         y : array-like of n targets
             The target of each query.
+        groups : array-like of shape (n,), default=None
+            The picture of each row; by default rows of equal content are one.
         confidence_level : float, default=0.95
             Probability of the band of chance.
         name : str, default=None
@@ -105,10 +121,12 @@ class AlignmentSpectrumDisplay:
         display : AlignmentSpectrumDisplay
             The display, drawn.
         """
+        check_aligned(X, y)
         final, X = unwrap(estimator, X)
         return cls.from_predictions(
             np.asarray(final.transform(X)),
             np.asarray(final.transform_target(y)),
+            target_items(final, y, groups)[1],
             confidence_level=confidence_level,
             name=type(final).__name__ if name is None else name,
             ax=ax,
@@ -119,6 +137,7 @@ class AlignmentSpectrumDisplay:
         cls,
         X_shared: ArrayLike,
         y_shared: ArrayLike,
+        groups: ArrayLike | None = None,
         *,
         confidence_level: float = 0.95,
         name: str | None = None,
@@ -130,6 +149,8 @@ class AlignmentSpectrumDisplay:
         ----------
         X_shared, y_shared : array-like of shape (n, n_components)
             Both sides of the pairs.
+        groups : array-like of shape (n,), default=None
+            The picture of each row; by default equal rows of y_shared are one.
         confidence_level : float, default=0.95
             Probability of the band of chance.
         name : str, default=None
@@ -145,14 +166,31 @@ class AlignmentSpectrumDisplay:
         Raises
         ------
         ValueError
-            If the shapes differ, or there are fewer than three pairs.
+            If the shapes differ, there are fewer than four pictures, values are not
+            finite, or confidence_level is not within (0, 1).
         """
         left = np.asarray(X_shared, dtype=np.float64)
         right = np.asarray(y_shared, dtype=np.float64)
-        if left.shape != right.shape or left.ndim != 2 or len(left) < 3:
+        if left.shape != right.shape or left.ndim != 2 or left.size == 0:
             raise ValueError(
-                "Both sides must have the same shape (n, n_components), with n of at "
-                f"least 3; got {left.shape} and {right.shape}."
+                "Both sides must have the same shape (n, n_components), got "
+                f"{left.shape} and {right.shape}."
+            )
+        if not (np.isfinite(left).all() and np.isfinite(right).all()):
+            raise ValueError("A side has NaN or infinite values: leave those rows out.")
+        if not 0 < confidence_level < 1:
+            raise ValueError(
+                f"confidence_level must be between 0 and 1, got {confidence_level!r}."
+            )
+        first_rows, _ = (
+            group_by_content(right)
+            if groups is None
+            else group_items(check_groups(groups, len(right)))
+        )
+        if len(first_rows) < 4:
+            raise ValueError(
+                f"The pairs are of {len(first_rows)} pictures, but the band of chance "
+                "needs at least 4. Give more pictures, or check `groups`."
             )
         left, right = left - left.mean(axis=0), right - right.mean(axis=0)
         scale = np.sqrt((left**2).sum(axis=0) * (right**2).sum(axis=0))
@@ -164,6 +202,7 @@ class AlignmentSpectrumDisplay:
         display = cls(
             correlations=np.sort(correlations)[::-1],
             n_pairs=len(left),
+            n_pictures=len(first_rows),
             confidence_level=confidence_level,
             name=name,
         )
@@ -183,11 +222,17 @@ class AlignmentSpectrumDisplay:
             The display itself.
         """
         self.ax_, self.figure_ = open_axes(ax)
+        n_pictures = self.n_pairs if self.n_pictures is None else self.n_pictures
+        n_components = len(self.correlations)
         # Fisher: the arctanh of a correlation of noise has variance 1 / (n - 3).
         quantile = norm.ppf(0.5 + self.confidence_level / 2)
-        self.chance_ = float(np.tanh(quantile / np.sqrt(max(self.n_pairs - 3, 1))))
+        self.chance_ = float(np.tanh(quantile / np.sqrt(max(n_pictures - 3, 1))))
         self.n_shared_ = int((self.correlations > self.chance_).sum())
-        places = np.arange(1, len(self.correlations) + 1)
+        self.n_by_chance_ = n_components * (1 - self.confidence_level) / 2
+        pairs = f"{self.n_pairs:,} pairs"
+        if n_pictures < self.n_pairs:
+            pairs += f" of {n_pictures:,} pictures"
+        places = np.arange(1, n_components + 1)
         (self.line_,) = self.ax_.plot(places, self.correlations, label=self.name)
         self.ax_.axhspan(
             -self.chance_,
@@ -202,8 +247,8 @@ class AlignmentSpectrumDisplay:
             xlabel="direction of the shared space, best first",
             ylabel="correlation of the two sides",
             ylim=(min(-0.2, self.correlations.min() - 0.05), 1.02),
-            title=f"{self.n_shared_} of {len(self.correlations)} directions agree "
-            f"on {self.n_pairs:,} pairs",
+            title=f"{self.n_shared_} of {n_components} directions agree "
+            f"({self.n_by_chance_:.2g} by chance)\non {pairs}",
         )
         self.ax_.legend(fontsize="small")
         return self

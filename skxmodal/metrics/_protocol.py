@@ -130,11 +130,7 @@ def retrieval_ranks(
     directions = check_direction(direction)
     if is_dask(X) or is_dask(y):
         return _rank_dask(estimator, X, y, groups, directions)
-    if _num_samples(X) != _num_samples(y):
-        raise ValueError(
-            f"X has {_num_samples(X)} rows and y {_num_samples(y)}: row i of both "
-            "must be one pair."
-        )
+    check_aligned(X, y)
     final, X = unwrap(estimator, X)
     warn_of_leak(final, X, y, groups)
     first_rows, item_of_row = target_items(final, y, groups)
@@ -147,6 +143,21 @@ def retrieval_ranks(
         corrections=[_correction(final, name, queries, targets) for name in directions],
         n_threads=n_threads,
     )
+
+
+def check_aligned(X: Any, y: Any) -> None:
+    """Refuse sides of different lengths.
+
+    Raises
+    ------
+    ValueError
+        If X and y have different numbers of rows.
+    """
+    if _num_samples(X) != _num_samples(y):
+        raise ValueError(
+            f"X has {_num_samples(X)} rows and y {_num_samples(y)}: row i of both "
+            "must be one pair."
+        )
 
 
 def shared_vectors(final: Any, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
