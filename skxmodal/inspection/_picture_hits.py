@@ -286,7 +286,7 @@ def _are_correct(
     pictures = is_raw(y)
     if pictures:
         wanted = np.array(content_keys(y, kind="found"), dtype=object)
-        shown = [gallery[row] for row in rows.ravel()]
+        shown = [gallery[row] for row in rows.ravel().tolist()]
         found = np.array(content_keys(shown, kind="found"), dtype=object)
         correct |= found.reshape(rows.shape) == wanted[:, np.newaxis]
     if not pictures or getattr(final, "target_encoder_", None) is not None:
@@ -298,7 +298,7 @@ def _check_shape(name: str, values: Any, shape: tuple[int, int], dtype: type) ->
     if values is None:
         return None
     try:
-        array = np.asarray(values, dtype=object if dtype is str else dtype)
+        array: NDArray[Any] = np.asarray(values, object if dtype is str else dtype)
     except ValueError as error:
         raise ValueError(f"{name} must be of shape {shape}: {error}") from error
     if array.shape != shape:

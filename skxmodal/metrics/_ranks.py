@@ -121,7 +121,7 @@ class Ranks:
             If a rank is not an integer from 1 to the gallery's size, a query has no
             correct item, or there isn't one picture for each query.
         """
-        given = {
+        given: dict[str, Any] = {
             "gallery_size": gallery_size,
             "pictures": pictures,
             "hubness": hubness,
