@@ -29,6 +29,9 @@ _FEW_COLUMNS = 64
 # Columns of y whose mean is within this many standard deviations are not shifted.
 _NEGLIGIBLE_OFFSET = 2.0
 _SAMPLE_ROWS = 64
+NOT_FINITE = (
+    "X, y or sample_weight holds NaN, infinity, or numbers whose squares overflow."
+)
 
 
 class Block(NamedTuple):
@@ -59,9 +62,24 @@ def sum_blocks(
     n_rows = _BLOCK_BYTES_A_COLUMN // (4 if dtype == xp.float32 else 8)
     for start in range(0, X.shape[0], n_rows):
         rows = slice(start, min(start + n_rows, X.shape[0]))
-        weights = None if w is None else w[rows]
-        if weights is None or weights.any():
-            yield of_block(X[rows, ...], y[rows, ...], weights, target_products, dtype)
+        sides, weights = (X[rows, ...], y[rows, ...]), None
+        if w is not None:
+            sides, weights = present_rows(*sides, w[rows])
+        if weights is None or len(weights):
+            yield of_block(*sides, weights, target_products, dtype)
+
+
+def present_rows(X: Any, y: Any, w: np.ndarray) -> tuple[tuple[Any, Any], np.ndarray]:
+    """The rows of positive weight; the others must be finite all the same."""
+    absent = np.flatnonzero(w == 0)
+    if not len(absent):
+        return (X, y), w
+    xp, _ = get_namespace(X, y)
+    sides = X, y
+    if not all(bool(xp.all(xp.isfinite(take(side, absent)))) for side in sides):
+        raise ValueError(NOT_FINITE)
+    present = np.flatnonzero(w)
+    return (take(X, present), take(y, present)), w[present]
 
 
 def numpy_block(
@@ -73,12 +91,16 @@ def numpy_block(
 ) -> Block:
     """Sum a block of NumPy rows with products in `dtype`."""
     n_samples, weight = len(X), float(len(X))
-    x_shift, X = _near_zero(X, dtype, always=True)
-    y_shift, y = _near_zero(y, dtype, always=target_products == "full")
     root = np.ones(n_samples, dtype=dtype)
-    if w is not None:
-        n_samples, weight = int(np.count_nonzero(w)), float(w.sum())
-        root = np.sqrt(w).astype(dtype)
+    if w is None:
+        x_shift, X = _near_zero(X, dtype, always=True)
+        y_shift, y = _near_zero(y, dtype, always=target_products == "full")
+    else:
+        weight, root = float(w.sum()), np.sqrt(w).astype(dtype)
+        share = (w / weight).astype(dtype)
+        X, y = X.astype(dtype, copy=False), y.astype(dtype, copy=False)
+        x_shift, y_shift = share @ X, share @ y
+        X, y = X - x_shift, y - y_shift
         X = X * root[:, np.newaxis]
         y = y * root[:, np.newaxis]
     y_products = np.empty(0)
@@ -102,13 +124,16 @@ def device_block(
     xp, _ = get_namespace(X, y)
     n_samples, weight = int(X.shape[0]), float(X.shape[0])
     X, y = xp.astype(X, dtype), xp.astype(y, dtype)
-    x_shift, y_shift = xp.mean(X, axis=0), xp.mean(y, axis=0)
-    X, y = X - x_shift, y - y_shift
     root = xp.ones((X.shape[0], 1), dtype=dtype, device=device(X))
-    if w is not None:
-        n_samples, weight = int(np.count_nonzero(w)), float(w.sum())
+    if w is None:
+        x_shift, y_shift = xp.mean(X, axis=0), xp.mean(y, axis=0)
+        X, y = X - x_shift, y - y_shift
+    else:
+        weight = float(w.sum())
+        share = xp.asarray(w[np.newaxis] / weight, dtype=dtype, device=device(X))
+        x_shift, y_shift = (share @ X)[0, ...], (share @ y)[0, ...]
         root = xp.asarray(np.sqrt(w)[:, np.newaxis], dtype=dtype, device=device(X))
-        X, y = X * root, y * root
+        X, y = (X - x_shift) * root, (y - y_shift) * root
     x_sum, y_sum = (root.T @ X)[0, ...], (root.T @ y)[0, ...]
     y_products = y_sum[:0]
     if target_products == "full":
@@ -119,41 +144,53 @@ def device_block(
     return Block(n_samples, weight, *(_convert_to_numpy(a, xp) for a in arrays))
 
 
+def take(rows: Any, index: np.ndarray) -> Any:
+    """Rows by their numbers, on their own device."""
+    xp, is_array_api = get_namespace(rows)
+    if not is_array_api:
+        return rows[index]
+    return xp.take(rows, xp.asarray(index, device=device(rows)), axis=0)
+
+
 def is_float32(xp: Any, *sides: Any) -> bool:
     """Tell whether all rows are float32."""
     return all(bool(rows.dtype == xp.float32) for rows in sides)
 
 
-def float32_suffices(xp: Any, *sides: Any) -> bool:
+def float32_suffices(xp: Any, *sides: Any, w: np.ndarray | None = None) -> bool:
     """Tell from a sample of rows whether float32 products would lose little.
 
-    Where a side has too few rows to tell, or few columns, the answer is no.
+    Where a side has too few rows of positive weight to tell, or few columns, the
+    answer is no.
     """
     if sides[0].shape[1] < _FEW_COLUMNS:
         return False
+    present = None if w is None or w.all() else np.flatnonzero(w)
     for rows in sides:
         n_samples, d = rows.shape
+        n_samples = n_samples if present is None else len(present)
         n_probed = _PROBE_ROWS_PER_COLUMN * d
         if n_samples < n_probed:
             return False
-        step = n_samples // n_probed
-        probe = _convert_to_numpy(rows[: step * n_probed : step, ...], xp)
-        probe = probe - probe.mean(axis=0, dtype=np.float64)
-        if not _fit_for_float32(probe.T @ probe / n_probed):
+        every = slice(0, n_samples // n_probed * n_probed, n_samples // n_probed)
+        probe = rows[every, ...] if present is None else take(rows, present[every])
+        if not _fit_for_float32(_convert_to_numpy(probe, xp)):
             return False
     return True
 
 
-def _fit_for_float32(covariance: np.ndarray) -> bool:
-    spread = np.sqrt(covariance.diagonal())
+def _fit_for_float32(probe: np.ndarray) -> bool:
+    probe = probe - probe.mean(axis=0, dtype=np.float64)
+    spread = np.sqrt(np.einsum("ij,ij->j", probe, probe) / len(probe))
     if not np.isfinite(spread).all():
         return False
     varies = spread > _FLOAT32_RANGE[0] * spread.max(initial=0.0)
-    covariance, spread = covariance[np.ix_(varies, varies)], spread[varies]
+    spread = spread[varies]
     lower, upper = _FLOAT32_RANGE
     if not len(spread) or spread.min() < lower or spread.max() > upper:
         return False
-    correlations = covariance / spread / spread[:, np.newaxis]
+    probe = (probe[:, varies] / spread).astype(np.float32)
+    correlations = (probe.T @ probe).astype(np.float64) / len(probe)
     return condition_number(correlations) < _FLOAT32_CONDITION
 
 

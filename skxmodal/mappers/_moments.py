@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils._array_api import get_namespace
 
 from skxmodal.mappers._blocks import (
+    NOT_FINITE,
     Block,
     TargetProducts,
     float32_suffices,
@@ -17,10 +18,15 @@ from skxmodal.mappers._blocks import (
     sum_blocks,
 )
 from skxmodal.mappers._placement import plain
+from skxmodal.mappers._rounding import of_constant, rounding_of
 
-_LEVELS: tuple[TargetProducts, ...] = ("none", "squares", "full")
+LEVELS: tuple[TargetProducts, ...] = ("none", "squares", "full")
 _PENDING_BLOCKS = 32
 _NO_PRODUCTS = np.empty(0)
+# What moments stored by earlier versions do not hold.
+_LATER_ARRAYS = ("x_rounding", "y_rounding", "in_float32")
+# Rounding bounds by which rows taken away may exceed what there was.
+_TOLERANCE = 16.0
 
 
 class Moments:
@@ -32,8 +38,11 @@ class Moments:
     depend on the number of rows.
 
     Products of float64 rows are formed in float64. Those of float32 rows are formed in
-    float64 too, until enough rows have shown X to be well conditioned; from then on in
-    float32 a block, and summed in float64.
+    float32 a block, and summed in float64, where the rows of an update are many enough
+    to show that X is well conditioned; in float64 elsewhere.
+
+    Rounding is kept account of. A column that varies by no more than that counts as
+    constant: its row and column of the products are exactly zero.
 
     Parameters
     ----------
@@ -47,6 +56,11 @@ class Moments:
         How much of y'y is kept: nothing, the sum of squares of each column, or the
         whole (n_targets, n_targets) matrix.
 
+    judge_y : bool, default=False
+        Whether y, too, must be well conditioned for products in float32, as a map asks
+        that divides by the singular values of X'y. It always must where
+        `target_products` is "full".
+
     Attributes
     ----------
     n_samples : int
@@ -56,7 +70,7 @@ class Moments:
         The sum of the weights; `n_samples` where no weights were given.
 
     in_float32 : bool
-        Whether products were formed in float32.
+        Whether any products were formed in float32.
 
     Examples
     --------
@@ -76,14 +90,16 @@ class Moments:
         n_targets: int,
         *,
         target_products: TargetProducts = "squares",
+        judge_y: bool = False,
     ) -> None:
-        if target_products not in _LEVELS:
+        if target_products not in LEVELS:
             raise ValueError(
-                f"target_products must be one of {_LEVELS}, got {target_products!r}."
+                f"target_products must be one of {LEVELS}, got {target_products!r}."
             )
         self.n_features = int(n_features)
         self.n_targets = int(n_targets)
         self.target_products: TargetProducts = target_products
+        self.judge_y = bool(judge_y)
         self._clear()
 
     def _clear(self) -> None:
@@ -98,7 +114,19 @@ class Moments:
         self._x_products = np.zeros((d_x, d_x))
         self._xy_products = np.zeros((d_x, d_y))
         self._y_products = np.zeros(shapes[self.target_products])
+        self._x_rounding = np.zeros(d_x)
+        self._y_rounding = np.zeros(shapes[self.target_products][:1])
         self.in_float32 = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(  # type: ignore[misc]
+            state["n_features"],
+            state["n_targets"],
+            target_products=state["target_products"],
+        )
+        vars(self).update(state)
+        if "_x_rounding" not in state and self.n_samples:
+            self._guess_rounding()
 
     @classmethod
     def from_arrays(
@@ -130,6 +158,7 @@ class Moments:
         moments : Moments
             The moments of all rows.
         """
+        X, y = _as_arrays(X, y)
         moments = cls(X.shape[1], y.shape[1], target_products=target_products)
         return moments.update(X, y, sample_weight)
 
@@ -161,7 +190,8 @@ class Moments:
         moments: Self | None = None
         for block in blocks:
             if moments is None:
-                widths = block[0].shape[1], block[1].shape[1]
+                X, y = _as_arrays(*block[:2])
+                widths = X.shape[1], y.shape[1]
                 moments = cls(*widths, target_products=target_products)
             moments.update(*block)
         if moments is None:
@@ -171,22 +201,27 @@ class Moments:
     @property
     def x_mean(self) -> np.ndarray:
         """The weighted mean of X, of shape (n_features,)."""
-        return self._x_shift + self._x_sum / self.weight
+        return self._x_shift + self._x_sum / self._some_weight()
 
     @property
     def y_mean(self) -> np.ndarray:
         """The weighted mean of y, of shape (n_targets,)."""
-        return self._y_shift + self._y_sum / self.weight
+        return self._y_shift + self._y_sum / self._some_weight()
 
     @property
     def xx(self) -> np.ndarray:
         """X'X of the centred rows, of shape (n_features, n_features)."""
-        return self._x_products - np.outer(self._x_sum, self._x_sum / self.weight)
+        xx = self._x_products - np.outer(self._x_sum, self._x_sum / self._some_weight())
+        return _without(xx, self._x_constant(), both=True)
 
     @property
     def xy(self) -> np.ndarray:
         """X'y of the centred rows, of shape (n_features, n_targets)."""
-        return self._xy_products - np.outer(self._x_sum, self._y_sum / self.weight)
+        shifted = np.outer(self._x_sum, self._y_sum / self._some_weight())
+        xy = _without(self._xy_products - shifted, self._x_constant())
+        if self.target_products != "none":
+            _without(xy.T, self._y_constant())
+        return xy
 
     @property
     def yy(self) -> np.ndarray:
@@ -196,7 +231,8 @@ class Moments:
                 f"These moments hold target_products={self.target_products!r}: y'y "
                 "needs moments made with target_products='full'."
             )
-        return self._y_products - np.outer(self._y_sum, self._y_sum / self.weight)
+        yy = self._y_products - np.outer(self._y_sum, self._y_sum / self._some_weight())
+        return _without(yy, self._y_constant(), both=True)
 
     @property
     def y_squares(self) -> np.ndarray:
@@ -206,9 +242,23 @@ class Moments:
                 "These moments hold target_products='none': squares of y need moments "
                 "made with target_products='squares' or 'full'."
             )
-        full = self.target_products == "full"
-        squares = self._y_products.diagonal() if full else self._y_products
-        return np.maximum(squares - self._y_sum**2 / self.weight, 0.0)
+        return np.where(self._y_constant(), 0.0, self._squares("y"))
+
+    @property
+    def x_rounding(self) -> np.ndarray:
+        """What rounding may have added to the diagonal of xx, (n_features,).
+
+        It grows with all that was ever added or taken away.
+        """
+        return self._x_rounding.copy()
+
+    @property
+    def y_rounding(self) -> np.ndarray:
+        """What rounding may have added to `y_squares`, of shape (n_targets,).
+
+        Empty where no products of y are kept.
+        """
+        return self._y_rounding.copy()
 
     def update(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Add rows.
@@ -259,8 +309,8 @@ class Moments:
         Raises
         ------
         ValueError
-            If more rows, or more weight, would go than there is; nothing is taken
-            away then.
+            If more rows, more weight or more variance would go than there is;
+            nothing is taken away then.
         """
         return self._combine(self._summed(X, y, sample_weight), -1)
 
@@ -304,6 +354,9 @@ class Moments:
             "x_products": self._x_products,
             "xy_products": self._xy_products,
             "y_products": self._y_products,
+            "x_rounding": self._x_rounding,
+            "y_rounding": self._y_rounding,
+            "in_float32": np.array(self.in_float32),
         }
 
     @classmethod
@@ -323,9 +376,10 @@ class Moments:
         Raises
         ------
         ValueError
-            If an array is missing, not finite, or of the wrong shape.
+            If an array is missing, not finite, or of the wrong shape, or if a count,
+            a weight or a sum of squares is negative.
         """
-        missing = set(cls(1, 1).to_dict()) - set(arrays)
+        missing = set(cls(1, 1).to_dict()) - set(arrays) - set(_LATER_ARRAYS)
         if missing:
             raise ValueError(f"Moments need the arrays {sorted(missing)} as well.")
         d_x, d_y = np.shape(arrays["xy_products"])
@@ -335,6 +389,8 @@ class Moments:
             level = "none"
         moments = cls(d_x, d_y, target_products=level)
         for name, blank in moments.to_dict().items():
+            if name not in arrays:
+                continue
             given = np.asarray(arrays[name])
             if given.shape != blank.shape or not np.isfinite(given).all():
                 raise ValueError(
@@ -345,6 +401,17 @@ class Moments:
                 setattr(moments, f"_{name}", np.array(given, dtype=np.float64))
         moments.n_samples = int(arrays["n_samples"])
         moments.weight = float(arrays["weight"])
+        moments.in_float32 = bool(arrays.get("in_float32", False))
+        if moments.n_samples < 0 or (moments.n_samples > 0) != (moments.weight > 0):
+            raise ValueError(
+                "n_samples and weight must be positive together or both 0, got "
+                f"{moments.n_samples} and {moments.weight:g}."
+            )
+        if "x_rounding" not in arrays:
+            moments._guess_rounding()
+        for side in moments._kept_sides():
+            if moments.n_samples and moments._is_negative(side):
+                raise ValueError(f"{side}_products has a negative sum of squares.")
         return moments
 
     def __repr__(self) -> str:
@@ -359,8 +426,52 @@ class Moments:
 
     def _blank(self) -> Moments:
         return Moments(
-            self.n_features, self.n_targets, target_products=self.target_products
+            self.n_features,
+            self.n_targets,
+            target_products=self.target_products,
+            judge_y=self.judge_y,
         )
+
+    def _some_weight(self) -> float:
+        if self.n_samples == 0:
+            raise ValueError("These moments hold no rows yet: `update` adds some.")
+        return self.weight
+
+    def _kept_sides(self) -> tuple[str, ...]:
+        """The sides whose sums of squares are kept."""
+        return ("x",) if self.target_products == "none" else ("x", "y")
+
+    def _diagonal(self, side: str) -> np.ndarray:
+        """Sums of squares of the columns of a side about its shift."""
+        products: np.ndarray = getattr(self, f"_{side}_products")
+        return products.diagonal() if products.ndim == 2 else products
+
+    def _squares(self, side: str) -> np.ndarray:
+        """Sums of squares of the centred columns of a side, as they were summed."""
+        total: np.ndarray = getattr(self, f"_{side}_sum")
+        return self._diagonal(side) - total**2 / self._some_weight()
+
+    def _largest_of_constant(self, side: str) -> np.ndarray:
+        return of_constant(
+            getattr(self, f"_{side}_rounding"),
+            getattr(self, f"{side}_mean"),
+            self.weight,
+            in_float32=self.in_float32,
+        )
+
+    def _x_constant(self) -> np.ndarray:
+        return self._squares("x") <= self._largest_of_constant("x")
+
+    def _y_constant(self) -> np.ndarray:
+        return self._squares("y") <= self._largest_of_constant("y")
+
+    def _is_negative(self, side: str) -> bool:
+        least = -_TOLERANCE * self._largest_of_constant(side)
+        return bool((self._squares(side) < least).any())
+
+    def _guess_rounding(self) -> None:
+        self._x_rounding = rounding_of(self._diagonal("x"))
+        self._y_rounding = rounding_of(self._diagonal("y"))
 
     def _combine(self, other: Moments, sign: int) -> Self:
         """Add (sign 1) or subtract (sign -1) the moments of other rows."""
@@ -373,6 +484,8 @@ class Moments:
             )
         n_samples = self.n_samples + sign * other.n_samples
         weight = self.weight + sign * other.weight
+        if n_samples == 0 and abs(weight) <= 1e-9 * self.weight:
+            weight = 0.0
         if n_samples < 0 or (n_samples > 0) != (weight > 0):
             raise ValueError(
                 f"Cannot take {other.n_samples} rows of total weight {other.weight:g} "
@@ -381,15 +494,47 @@ class Moments:
         if n_samples == 0:
             self._clear()
             return self
+        if sign < 0:
+            for side in self._kept_sides():
+                self._require_variance(other, side)
         if self.n_samples == 0:
             self._x_shift = other._x_shift.copy()
             self._y_shift = other._y_shift.copy()
         self._x_products += sign * other._x_products
         self._xy_products += sign * other._xy_products
         self._y_products += sign * other._y_products
+        self._x_rounding += other._x_rounding
+        self._y_rounding += other._y_rounding
         self._settle([other._as_block()], sign)
-        self.in_float32 |= sign > 0 and other.in_float32
+        self.in_float32 |= other.in_float32
         return self
+
+    def _require_variance(self, other: Moments, side: str) -> None:
+        """Refuse to take away rows that vary more than all there are."""
+        weight = self.weight - other.weight
+        shift, total, rounding = (
+            getattr(self, f"_{side}_{of}") for of in ("shift", "sum", "rounding")
+        )
+        its_total = getattr(other, f"_{side}_sum")
+        moved = getattr(other, f"_{side}_shift") - shift
+        its_square = other.weight * moved**2
+        left = total - its_total - other.weight * moved
+        squares = self._diagonal(side) - other._diagonal(side)
+        squares -= 2 * its_total * moved + its_square + left**2 / weight
+        least = -_TOLERANCE * of_constant(
+            rounding + getattr(other, f"_{side}_rounding") + rounding_of(its_square),
+            shift + left / weight,
+            weight,
+            in_float32=self.in_float32 or other.in_float32,
+        )
+        if (squares < least).any():
+            name = side if side == "y" else "X"
+            column = int(np.argmin(squares - least))
+            raise ValueError(
+                f"Cannot take away rows that were never added: column {column} of "
+                f"{name} varies more over them than over all rows that there are. "
+                "Pass them, and their weights, as they were added."
+            )
 
     def _as_block(self) -> Block:
         return Block(
@@ -418,6 +563,9 @@ class Moments:
             self._y_products += dy.T @ (sy + w * dy) + sy.T @ dy
         elif self.target_products == "squares":
             self._y_products += (dy * (2 * sy + w * dy)).sum(axis=0)
+        self._x_rounding += rounding_of((np.abs(w) * dx**2).sum(axis=0))
+        if self.target_products != "none":
+            self._y_rounding += rounding_of((np.abs(w) * dy**2).sum(axis=0))
         self._x_sum += (sx + w * dx).sum(axis=0)
         self._y_sum += (sy + w * dy).sum(axis=0)
         self.weight += float(w.sum())
@@ -425,9 +573,7 @@ class Moments:
 
     def _summed(self, X: Any, y: Any, sample_weight: Any) -> Moments:
         """Moments of these rows alone, of which every number is finite."""
-        xp, is_array_api = get_namespace(X, y)
-        if not is_array_api:
-            X, y = np.asarray(X), np.asarray(y)
+        X, y = _as_arrays(X, y)
         n_samples = X.shape[0]
         if X.shape != (n_samples, self.n_features) or y.shape != (
             n_samples,
@@ -439,27 +585,25 @@ class Moments:
             )
         w = None
         if sample_weight is not None:
-            w = plain(sample_weight)
-            w = np.asarray(w, dtype=np.float64)
+            if hasattr(sample_weight, "dtype"):
+                sample_weight = plain(sample_weight)
+            w = np.asarray(sample_weight, dtype=np.float64)
             if w.shape != (n_samples,) or not (w >= 0).all():
                 raise ValueError(
                     f"sample_weight must hold {n_samples} numbers, none negative."
                 )
-        sides = (X, y) if self.target_products == "full" else (X,)
-        single = is_float32(xp, X, y) and (
-            self.in_float32 or float32_suffices(xp, *sides)
-        )
+        xp, _ = get_namespace(X, y)
+        judged = self.judge_y or self.target_products == "full"
+        sides = (X, y) if judged else (X,)
+        single = is_float32(xp, X, y) and float32_suffices(xp, *sides, w=w)
         with np.errstate(all="ignore"):
             moments = self._blank()._accumulate(X, y, w, single)
             if single and not moments._is_finite():
                 single = False
                 moments = self._blank()._accumulate(X, y, w, single)
         if not moments._is_finite():
-            raise ValueError(
-                "X, y or sample_weight holds NaN, infinity, or numbers whose squares "
-                "overflow."
-            )
-        self.in_float32 |= single
+            raise ValueError(NOT_FINITE)
+        moments.in_float32 = single and moments.n_samples > 0
         return moments
 
     def _accumulate(self, X: Any, y: Any, w: np.ndarray | None, single: bool) -> Self:
@@ -471,6 +615,10 @@ class Moments:
             self._x_products += block.x_products
             self._xy_products += block.xy_products
             self._y_products += block.y_products
+            self._x_rounding += rounding_of(block.x_products.diagonal())
+            squares = block.y_products
+            squares = squares.diagonal() if squares.ndim == 2 else squares
+            self._y_rounding += rounding_of(squares.astype(block.x_products.dtype))
             pending.append(
                 block._replace(x_products=_NO_PRODUCTS, xy_products=_NO_PRODUCTS)
             )
@@ -483,3 +631,27 @@ class Moments:
 
     def _is_finite(self) -> bool:
         return all(np.isfinite(array).all() for array in self.to_dict().values())
+
+
+def _as_arrays(X: Any, y: Any) -> tuple[Any, Any]:
+    """Both sides as 2-D arrays of their own namespace."""
+    sides = [side if hasattr(side, "shape") else np.asarray(side) for side in (X, y)]
+    _, is_array_api = get_namespace(*sides)
+    if not is_array_api:
+        sides = [np.asarray(side) for side in sides]
+    for name, side in zip("Xy", sides, strict=True):
+        if side.ndim != 2:
+            raise ValueError(
+                f"{name} must have two dimensions, got shape {tuple(side.shape)}: "
+                f"reshape a single column, {name}[:, None]."
+            )
+    return sides[0], sides[1]
+
+
+def _without(products: np.ndarray, constant: np.ndarray, *, both: bool = False) -> Any:
+    """Make the rows, and the columns, of constant columns zero, in place."""
+    if constant.any():
+        products[constant] = 0.0
+        if both:
+            products[:, constant] = 0.0
+    return products

@@ -398,3 +398,180 @@ def test_what_overflows_is_said_in_full():
     )
     with pytest.raises(ValueError, match=f"^{message}$"):
         Moments.from_arrays(X, X)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e6 + 0.3, -1e-9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_columns_that_are_constant_up_to_rounding_do_not_vary(value, dtype, weighted):
+    for seed in range(20):
+        X, y = pairs(100, seed=seed)
+        X[:, 1] = y[:, 2] = value
+        X, y = X.astype(dtype), y.astype(dtype)
+        w = np.random.default_rng(seed).uniform(0.1, 2, 100) if weighted else None
+        moments = Moments(5, 3, target_products="full")
+        for rows in np.split(np.arange(100), [13, 14, 60]):
+            moments.update(X[rows], y[rows], None if w is None else w[rows])
+        assert not moments.xx[1].any()
+        assert not moments.xx[:, 1].any()
+        assert not moments.xy[1].any()
+        assert not moments.xy[:, 2].any()
+        assert not moments.yy[2].any()
+        assert moments.y_squares[2] == 0.0
+        assert (np.delete(moments.xx.diagonal(), 1) > 0).all()
+
+
+def test_a_column_that_varies_in_its_last_places_is_not_constant():
+    X, y = pairs(500)
+    X[:, 1] = 1.0 + 1e-13 * X[:, 1]
+    assert Moments.from_arrays(X, y).xx[1, 1] > 0
+
+
+def test_every_batch_is_judged_for_float32():
+    first = wide_pairs(d_x=70, n=3000)
+    X, y = wide_pairs(seed=1)
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
+    moments = Moments.from_arrays(*first)
+    assert moments.in_float32
+    both = moments.copy().update(X, y)
+    expected = moments + Moments.from_arrays(X.astype(float), y.astype(float))
+    assert_same(both, expected, rtol=1e-13)
+    few = moments.copy().update(X[:20], y[:20])
+    X, y = X[:20].astype(float), y[:20].astype(float)
+    assert_same(few, moments + Moments.from_arrays(X, y), rtol=1e-13)
+
+
+def test_y_is_judged_where_asked():
+    X, y = wide_pairs(d_y=70)
+    y[:, 1] = y[:, 0] * (1 + 1e-6)
+    assert not Moments(70, 70, judge_y=True).update(X, y).in_float32
+
+
+def test_a_refused_downdate_leaves_the_precision():
+    X, y = wide_pairs()
+    moments = Moments.from_arrays(X[:50].astype(float), y[:50].astype(float))
+    with pytest.raises(ValueError, match="Cannot take"):
+        moments.downdate(X, y)
+    assert not moments.in_float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [1e8, 1e30, 3e38])
+@pytest.mark.parametrize("level", LEVELS)
+def test_rows_of_weight_zero_are_as_good_as_absent(dtype, value, level):
+    X, y = wide_pairs(n=2000)
+    w = np.random.default_rng(1).uniform(0.5, 2, size=len(X))
+    w[::4] = 0.0
+    X[::4] = y[::4] = value
+    X, y = X.astype(dtype), y.astype(dtype)
+    found = Moments.from_arrays(X, y, w, target_products=level)
+    kept = w > 0
+    expected = Moments.from_arrays(X[kept], y[kept], w[kept], target_products=level)
+    assert found.in_float32 == expected.in_float32
+    assert_same(found, expected, rtol=1e-12 if dtype == np.float64 else 1e-5)
+
+
+def test_a_weight_of_almost_zero_does_no_harm():
+    X, y = pairs(2000)
+    w = np.ones(len(X))
+    w[::4] = 1e-30
+    X[::4] = 1e8
+    kept = w == 1
+    expected = Moments.from_arrays(X[kept], y[kept])
+    found = Moments.from_arrays(X, y, w)
+    assert_allclose(found.xx, expected.xx, rtol=1e-10, atol=1e-8)
+
+
+@pytest.mark.parametrize("n", [100, 20_000])
+def test_rows_of_weight_zero_must_be_finite(n):
+    X, y = pairs(n)
+    w = np.ones(n)
+    w[: n // 2] = 0.0
+    X[3, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN, infinity"):
+        Moments.from_arrays(X, y, w)
+
+
+def test_rows_that_were_never_added_cannot_be_taken():
+    X, y = pairs(200)
+    moments = Moments.from_arrays(X, y, target_products="full")
+    before = moments.to_dict()
+    before = {name: array.copy() for name, array in before.items()}
+    with pytest.raises(ValueError, match="never added: column .* of X varies more"):
+        moments.downdate(9 * X[:100], y[:100])
+    with pytest.raises(ValueError, match="never added: column .* of y varies more"):
+        moments.downdate(X[:100], 9 * y[:100])
+    with pytest.raises(ValueError, match="never added"):
+        moments.downdate(X[:100] + 9, y[:100])
+    for name, array in moments.to_dict().items():
+        assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_left", [1, 2, 5])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
+def test_rows_that_were_added_can_be_taken(dtype, n_left, offset):
+    X, y = wide_pairs(n=3000, offset=offset)
+    X, y = X.astype(dtype), y.astype(dtype)
+    moments = Moments.from_arrays(X, y, target_products="full")
+    for rows in np.split(np.arange(n_left, 3000), [7, 500, 501]):
+        moments.downdate(X[rows], y[rows])
+    assert moments.n_samples == n_left
+
+
+def test_everything_of_any_weights_can_be_taken():
+    for seed in range(50):
+        X, y = pairs(20, seed=seed)
+        w = np.random.default_rng(seed).uniform(0.1, 2, 20)
+        moments = Moments.from_arrays(X[:7], y[:7], w[:7])
+        moments.update(X[7:], y[7:], w[7:]).downdate(X, y, w)
+        assert moments.n_samples == moments.weight == 0
+    with pytest.raises(ValueError, match="Cannot take 20 rows of total weight"):
+        Moments.from_arrays(X, y, w).downdate(X, y, 0.99 * w)
+
+
+def test_moments_without_rows_have_no_mean():
+    for name in ("x_mean", "y_mean", "xx", "xy", "y_squares"):
+        with pytest.raises(ValueError, match="hold no rows yet"):
+            getattr(Moments(3, 2), name)
+
+
+def test_lists_are_rows_too():
+    X, y = pairs(6)
+    expected = Moments.from_arrays(X, y, np.arange(6.0))
+    w = list(range(6))
+    assert_same(Moments.from_arrays(X.tolist(), y.tolist(), w), expected)
+    with pytest.raises(ValueError, match="y must have two dimensions"):
+        Moments.from_arrays(X, y[:, 0])
+
+
+def test_stored_moments_keep_their_precision_and_rounding():
+    moments = Moments.from_arrays(*wide_pairs())
+    again = Moments.from_dict(moments.to_dict())
+    assert again.in_float32
+    assert_array_equal(again.x_rounding, moments.x_rounding)
+    assert_array_equal(again.y_rounding, moments.y_rounding)
+
+
+def test_moments_stored_without_their_rounding_are_read():
+    moments = Moments.from_arrays(*pairs(50))
+    later = ("x_rounding", "y_rounding", "in_float32")
+    arrays = {k: v for k, v in moments.to_dict().items() if k not in later}
+    assert_same(Moments.from_dict(arrays), moments)
+    assert (Moments.from_dict(arrays).x_rounding > 0).all()
+    state = dict(vars(moments))
+    for name in ("_x_rounding", "_y_rounding", "judge_y"):
+        del state[name]
+    restored = Moments.__new__(Moments)
+    restored.__setstate__(state)
+    assert_same(restored, moments)
+    assert (restored.x_rounding > 0).all()
+
+
+def test_arrays_that_no_rows_give_are_refused():
+    arrays = Moments.from_arrays(*pairs(20)).to_dict()
+    for changed in ({"weight": np.array(-5.0)}, {"n_samples": np.array(-1)}):
+        with pytest.raises(ValueError, match="must be positive together"):
+            Moments.from_dict(arrays | changed)
+    with pytest.raises(ValueError, match="x_products has a negative"):
+        Moments.from_dict(arrays | {"x_products": -arrays["x_products"]})
