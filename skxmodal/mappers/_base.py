@@ -34,6 +34,11 @@ def floats(array: Any) -> tuple[Any, ...]:
     return tuple(getattr(xp, name) for name in FLOATS)
 
 
+def is_wide(*sides: Any) -> bool:
+    """Tell whether any of the sides is float64."""
+    return any("float64" in str(rows.dtype) for rows in sides)
+
+
 class BaseMapper(
     DocLinkMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -72,9 +77,18 @@ class BaseMapper(
         """Predict the targets of queries, in the targets' own space."""
 
     def _check_pairs(
-        self, X: Any, y: Any, *, reset: bool = True, finite: bool = True
+        self,
+        X: Any,
+        y: Any,
+        *,
+        reset: bool = True,
+        finite: bool = True,
+        alike: bool = True,
     ) -> tuple[Any, Any]:
-        """Check paired rows; y comes back 2-D and of the dtype of X."""
+        """Check paired rows; y comes back 2-D, and where X is.
+
+        Where `alike`, both sides come back in the wider of their dtypes.
+        """
         name = type(self).__name__
         if is_dask(X) or is_dask(y):
             return self._check_dask_pairs(X, y, reset=reset)
@@ -97,7 +111,11 @@ class BaseMapper(
         if reset:
             self.n_targets_in_ = int(y.shape[1])
         self._check_n_targets(y)
-        return X, Placer(X)(y)
+        put = Placer(X)
+        y = put.moved(y)
+        if alike and is_wide(X, y):
+            X, y = put.wide()(X), put(y)
+        return X, y
 
     def _check_dask_pairs(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         """Check all but the values, which are checked where they lie."""

@@ -143,7 +143,8 @@ class CCAMapper(MomentMapper):
         alphas = self._alphas(moments)
         n_kept = self._n_kept(moments)
         xx, xy, yy = moments.xx, moments.xy, moments.yy
-        pairs = canonical_pairs(xx, xy, yy, moments.weight, alphas)
+        rounding = moments.x_rounding, moments.y_rounding
+        pairs = canonical_pairs(xx, xy, yy, moments.weight, alphas, rounding)
         if len(pairs.correlations) == 0:
             warnings.warn(
                 "X and y do not correlate at all over the training pairs (is one of "
@@ -175,10 +176,11 @@ class CCAMapper(MomentMapper):
             alphas = np.array([self.alpha, self.alpha], dtype=float)
         else:
             alphas = np.asarray(self.alpha, dtype=float)
-            if alphas.shape != (2,) or not (alphas >= 0).all():
+            finite = alphas.shape == (2,) and np.isfinite(alphas).all()
+            if not finite or not (alphas >= 0).all():
                 raise ValueError(
                     "alpha must be 'auto', one ridge, or a pair of them for X and y, "
-                    f"none negative, got {self.alpha!r}."
+                    f"finite and none negative, got {self.alpha!r}."
                 )
         return float(alphas[0]), float(alphas[1])
 

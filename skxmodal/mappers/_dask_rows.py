@@ -66,11 +66,15 @@ def paired_rows(X: Any, y: Any, like: tuple[Any, Any]) -> tuple[Any, Any]:
     return X.astype(like[0].dtype), y.astype(like[1].dtype)
 
 
-def sum_moments(X: Any, y: Any, w: Any, *, target_products: TargetProducts) -> Moments:
+def sum_moments(
+    X: Any, y: Any, w: Any, *, target_products: TargetProducts, judge_y: bool = False
+) -> Moments:
     """Moments of paired Dask arrays, summed per block and merged by a tree."""
 
+    kind = {"target_products": target_products, "judge_y": judge_y}
+
     def total(*sides: Any) -> Moments:
-        leaves = block_results(block_moments, *sides, target_products=target_products)
+        leaves = block_results(block_moments, *sides, **kind)
         return reduce_blocks(leaves, merge_moments, block_names(sides[0]))
 
     sides = [X, y] if w is None else [X, y, w]
@@ -82,14 +86,20 @@ def sum_moments(X: Any, y: Any, w: Any, *, target_products: TargetProducts) -> M
         return total(*paired(*sides, names=("X", "y", "sample_weight")[: len(sides)]))
 
 
-def block_moments(number: int, *sides: Any, target_products: TargetProducts) -> Moments:
+def block_moments(
+    number: int,
+    *sides: Any,
+    target_products: TargetProducts,
+    judge_y: bool = False,
+) -> Moments:
     """Moments of one block of X, y and, where there are any, weights."""
     X, y, *rest = (np.asarray(side) for side in sides)
     w = rest[0] if rest else None
     lengths = [len(side) for side in sides]
     if len(set(lengths)) > 1:
         raise UnequalBlocks(f"X, y and sample_weight have {lengths} rows.", number)
-    moments = Moments(X.shape[1], y.shape[1], target_products=target_products)
+    shape = X.shape[1], y.shape[1]
+    moments = Moments(*shape, target_products=target_products, judge_y=judge_y)
     if not len(X):
         return moments
     try:

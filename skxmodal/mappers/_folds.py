@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils._array_api import device, get_namespace
 
-from skxmodal.mappers._blocks import TargetProducts
+from skxmodal.mappers._blocks import TargetProducts, take
 from skxmodal.mappers._moments import Moments
 
 _CHUNK_ROWS = 8192
@@ -98,7 +97,6 @@ def moments_of_rows(
     rows: np.ndarray, X: Any, y: Any, w: Any, target_products: TargetProducts
 ) -> Moments:
     """Moments of some of the rows, without a copy of them all."""
-    xp, is_array_api = get_namespace(X, y)
     moments = Moments(X.shape[1], y.shape[1], target_products=target_products)
     for start in range(0, len(rows), _CHUNK_ROWS):
         chunk = rows[start : start + _CHUNK_ROWS]
@@ -106,10 +104,6 @@ def moments_of_rows(
         if chunk[-1] - chunk[0] == len(chunk) - 1 and (np.diff(chunk) == 1).all():
             window = slice(int(chunk[0]), int(chunk[-1]) + 1)
             moments.update(X[window, ...], y[window, ...], weights)
-        elif is_array_api:
-            index = xp.asarray(chunk, device=device(X))
-            pair = xp.take(X, index, axis=0), xp.take(y, index, axis=0)
-            moments.update(*pair, weights)
         else:
-            moments.update(X[chunk], y[chunk], weights)
+            moments.update(take(X, chunk), take(y, chunk), weights)
     return moments

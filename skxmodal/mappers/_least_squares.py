@@ -131,7 +131,10 @@ class LeastSquaresMapper(MomentMapper):
 
     The map is solved from moments by Cholesky, so singular values of X below about
     1e-7 of the largest count as zero. Where X is rank-deficient and `alpha` is 0, the
-    map is that of minimum norm, with a `scipy.linalg.LinAlgWarning`.
+    map is that of minimum norm, with a `scipy.linalg.LinAlgWarning`. The scales of the
+    columns do not matter as long as the columns that vary are independent. `forget`
+    cannot take rounding away: the less of the rows it leaves, the larger the singular
+    values that count as zero.
 
     References
     ----------
@@ -208,7 +211,7 @@ class LeastSquaresMapper(MomentMapper):
             If `X` or `y` holds raw items or a number that is not finite, or if fewer
             than two pairs have a positive weight.
         """
-        X, y = self._check_pairs(X, y, finite=False)
+        X, y = self._check_pairs(X, y, finite=False, alike=False)
         w = self._check_weight(sample_weight, X)
         self._chosen_on_rows = False
         if isinstance(self.alpha, str):
@@ -219,7 +222,7 @@ class LeastSquaresMapper(MomentMapper):
             self._chosen_on_rows = True
         else:
             moments = self._changed(self._blank_moments(X, y), X, y, w, 1)
-        return self._store(moments, X)
+        return self._store(moments, self._like(X, y, reset=True))
 
     def _target_products(self) -> TargetProducts:
         if self.y_whiten > 0:
@@ -278,6 +281,12 @@ class LeastSquaresMapper(MomentMapper):
             groups = check_groups(groups, int(X.shape[0]))
             if cv is None or isinstance(cv, Integral):
                 n_groups = int(groups.max()) + 1
+                if n_groups < 2:
+                    raise ValueError(
+                        "groups holds one group only, of which no fold can be left out "
+                        "(n_splits=1). Give two groups at least, or no groups for the "
+                        "leave-one-out error."
+                    )
                 cv = GroupKFold(min(_DEFAULT_FOLDS, n_groups) if cv is None else cv)
         splits = check_cv(cv).split(np.empty((X.shape[0], 1)), None, groups)
         level = self._target_products()
@@ -288,14 +297,21 @@ class LeastSquaresMapper(MomentMapper):
             self._require_finite(X, y)
             total, folds = fold_moments(X, y, w, splits, target_products=level)
         errors = np.zeros(len(self.alphas_))
-        for train, test in folds:
-            path = RidgePath(self._enough(train), self.x_whiten)
+        for number, (train, test) in enumerate(folds):
+            if train.n_samples < 2 or test.n_samples < 1:
+                raise ValueError(
+                    f"Fold {number} of cv has {train.n_samples} pairs of positive "
+                    f"weight to fit and {test.n_samples} to predict, but needs 2 and "
+                    "1 at least: take fewer folds, or other weights or groups."
+                )
+            path = RidgePath(train, self.x_whiten)
             squared = path.errors(test, self.alphas_)
             errors += squared / (test.weight * test.n_targets)
         self._choose(errors / len(folds))
         return total
 
     def _choose(self, errors: np.ndarray) -> None:
+        errors = np.where(np.isnan(errors), np.inf, errors)
         if not np.isfinite(errors).any():
             raise ValueError(
                 "No value of alphas has a finite leave-one-out error: with as many "
@@ -307,6 +323,8 @@ class LeastSquaresMapper(MomentMapper):
     def _solve(self, moments: Moments) -> SharedSpace:
         if not isinstance(self.alpha, str):
             self.alpha_ = float(self.alpha)
+            for name in ("alphas_", "cv_errors_"):
+                self.__dict__.pop(name, None)
         elif not getattr(self, "_chosen_on_rows", False):
             self._check_alphas()
             path = RidgePath(moments, self.x_whiten)
@@ -316,29 +334,43 @@ class LeastSquaresMapper(MomentMapper):
         coef = self._solve_ridge(moments)
         if self.y_whiten == 0:
             return SharedSpace(coef)
-        spectrum = scatter_spectrum(moments.yy)
+        spectrum = scatter_spectrum(moments.yy, moments.y_rounding)
         forward, inverse = whitening(spectrum, moments.weight, self.y_whiten)
         return SharedSpace(coef @ forward, forward, inverse)
 
     def _solve_ridge(self, moments: Moments) -> np.ndarray:
-        xx, xy = moments.xx, moments.xy
-        d_x = self.rank_ = xx.shape[0]
-        coef = None
-        if self.x_whiten == 0:
-            coef = solve_positive_definite(xx, xy if self.alpha_ == 0 else xy[:, :1])
-            if coef is not None and self.alpha_ > 0:
-                xx.flat[:: d_x + 1] += self.alpha_ * np.trace(xx) / d_x
-                coef = solve_positive_definite(xx, xy)
+        d_x = moments.n_features
+        coef = self._solve_by_cholesky(moments) if self.x_whiten == 0 else None
         if coef is None:
             path = RidgePath(moments, self.x_whiten)
             self.rank_ = path.spectrum.rank
             coef = path.coef(self.alpha_)
-            if self.rank_ < d_x and self.alpha_ == 0:
-                warnings.warn(
-                    f"X has rank {self.rank_} of {d_x} columns: taking the "
-                    "least-squares map of minimum norm. A positive alpha, or "
-                    "alpha='auto', makes the map unique.",
-                    LinAlgWarning,
-                    stacklevel=6,
-                )
+        if self.rank_ < d_x and self.alpha_ == 0:
+            warnings.warn(
+                f"X has rank {self.rank_} of {d_x} columns: taking the "
+                "least-squares map of minimum norm. A positive alpha, or "
+                "alpha='auto', makes the map unique.",
+                LinAlgWarning,
+                stacklevel=6,
+            )
         return coef
+
+    def _solve_by_cholesky(self, moments: Moments) -> np.ndarray | None:
+        """The map, constant columns left out; None where the others are dependent."""
+        xx, xy, rounding = moments.xx, moments.xy, moments.x_rounding
+        ridge = self.alpha_ * np.trace(xx) / len(xx)
+        varies = xx.diagonal() > 0
+        if not varies.all():
+            xx, xy = xx[np.ix_(varies, varies)], xy[varies]
+            rounding = rounding[varies]
+        coef = solve_positive_definite(xx, xy[:, :1] if ridge > 0 else xy, rounding)
+        if coef is not None and ridge > 0:
+            xx.flat[:: len(xx) + 1] += ridge
+            coef = solve_positive_definite(xx, xy)
+        if coef is None or varies.all():
+            self.rank_ = moments.n_features
+            return coef
+        self.rank_ = len(xx)
+        whole = np.zeros((moments.n_features, moments.n_targets))
+        whole[varies] = coef
+        return whole

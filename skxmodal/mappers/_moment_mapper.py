@@ -16,10 +16,10 @@ from sklearn.utils.validation import (
 from skxmodal._dask import paired
 from skxmodal._row_errors import rows_named
 from skxmodal._validation import is_dask
-from skxmodal.mappers._base import BaseMapper
+from skxmodal.mappers._base import BaseMapper, is_wide
 from skxmodal.mappers._blocks import TargetProducts
 from skxmodal.mappers._dask_rows import lazily_on_dask, sum_moments
-from skxmodal.mappers._moments import Moments
+from skxmodal.mappers._moments import LEVELS, Moments
 from skxmodal.mappers._placement import Placer, check_namespace, plain, project
 
 # float32 rows are projected in float64 where their rounding would grow by more.
@@ -46,6 +46,10 @@ class MomentMapper(BaseMapper):
     """
 
     _fits_dask = True
+    # Whether float32 products need y to be well conditioned, too.
+    _judges_y = False
+    # Whether `fit` chose a setting on rows, for `partial_fit` to keep.
+    _chosen_on_rows = False
 
     @abstractmethod
     def _solve(self, moments: Moments) -> SharedSpace:
@@ -90,16 +94,17 @@ class MomentMapper(BaseMapper):
             If `X` or `y` holds raw items or a number that is not finite, or if fewer
             than two pairs have a positive weight.
         """
-        X, y = self._check_pairs(X, y, finite=False)
+        X, y = self._check_pairs(X, y, finite=False, alike=False)
         w = self._check_weight(sample_weight, X)
-        blank = self._blank_moments(X, y)
-        return self._store(self._changed(blank, X, y, w, 1), X)
+        moments = self._changed(self._blank_moments(X, y), X, y, w, 1)
+        return self._store(moments, self._like(X, y, reset=True))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Add paired rows to those seen so far and solve again.
 
-        Any split of the rows gives what `fit` gives on all of them.
+        Any split of the rows gives what `fit` gives on all of them. The first part
+        must hold two pairs of positive weight; any other may hold one, or none.
 
         Parameters
         ----------
@@ -120,14 +125,19 @@ class MomentMapper(BaseMapper):
         Raises
         ------
         ValueError
-            As `fit`; the mapper is left as it was then.
+            As `fit`, or if parameters were changed to ones that need more of y'y than
+            is kept; the mapper is left as it was then.
         """
         first = not hasattr(self, "moments_")
-        X, y = self._check_pairs(X, y, reset=first, finite=False)
-        w = self._check_weight(sample_weight, X)
+        if not first:
+            self._require_level()
+        X, y = self._check_pairs(X, y, reset=first, finite=False, alike=False)
+        w = self._check_weight(sample_weight, X, reset=first)
         before = self._blank_moments(X, y) if first else self.moments_
-        return self._store(self._changed(before, X, y, w, 1), X)
+        moments = self._changed(before, X, y, w, 1)
+        return self._store(moments, self._like(X, y, reset=first))
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def forget(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Take pairs away again, as if they had never been fitted.
 
@@ -152,12 +162,16 @@ class MomentMapper(BaseMapper):
         Raises
         ------
         ValueError
-            If fewer than two pairs would remain; the mapper is left as it was then.
+            If fewer than two pairs would remain, if the pairs cannot have been fitted
+            since they vary more than all that were, or if parameters were changed to
+            ones that need more of y'y than is kept; the mapper is left as it was then.
         """
         check_is_fitted(self)
-        X, y = self._check_pairs(X, y, reset=False, finite=False)
-        w = self._check_weight(sample_weight, X)
-        return self._store(self._changed(self.moments_, X, y, w, -1), X)
+        self._require_level()
+        X, y = self._check_pairs(X, y, reset=False, finite=False, alike=False)
+        w = self._check_weight(sample_weight, X, reset=False)
+        moments = self._changed(self.moments_, X, y, w, -1)
+        return self._store(moments, self._like(X, y, reset=False))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_moments(self, moments: Moments) -> Self:
@@ -180,8 +194,9 @@ class MomentMapper(BaseMapper):
         """
         self.n_features_in_ = moments.n_features
         self.n_targets_in_ = moments.n_targets
-        self._y_is_1d = False
-        return self._store(self._enough(moments.copy()), None)
+        self._y_is_1d = self._chosen_on_rows = False
+        self.__dict__.pop("feature_names_in_", None)
+        return self._store(self._enough(moments.copy()), np.empty(0))
 
     @lazily_on_dask
     def transform(self, X: Any) -> Any:
@@ -257,16 +272,46 @@ class MomentMapper(BaseMapper):
         )
 
     def _blank_moments(self, X: Any, y: Any) -> Moments:
-        level = self._target_products()
-        return Moments(X.shape[1], y.shape[1], target_products=level)
+        return Moments(
+            X.shape[1],
+            y.shape[1],
+            target_products=self._target_products(),
+            judge_y=self._judges_y,
+        )
 
-    def _check_weight(self, sample_weight: Any, X: Any) -> np.ndarray | None:
+    def _require_level(self) -> None:
+        kept, needed = self.moments_.target_products, self._target_products()
+        if LEVELS.index(kept) < LEVELS.index(needed):
+            raise ValueError(
+                f"The parameters of {type(self).__name__} need more of the products of "
+                f"y than it was fitted with ({needed!r}, got {kept!r}): they were "
+                "changed since. Fit again on all pairs."
+            )
+
+    def _like(self, X: Any, y: Any, *, reset: bool) -> Any:
+        """An empty array where X is, in the widest dtype of all pairs so far."""
+        wide = is_wide(X, y) or (not reset and getattr(self, "_is_wide", False))
+        if is_dask(X):
+            return np.empty(0, np.float64 if wide else X.dtype)
+        put = Placer(X)
+        if wide:
+            put.wide()
+        return put.xp.empty(0, dtype=put.dtype, **put.where)
+
+    def _check_weight(
+        self, sample_weight: Any, X: Any, *, reset: bool = True
+    ) -> np.ndarray | None:
         if sample_weight is None:
             return None
         if is_dask(X):
             return paired(X, sample_weight, names=("X", "sample_weight"))[1]
         if hasattr(sample_weight, "ndim"):
             sample_weight = plain(sample_weight)
+        # scikit-learn refuses weights that are all 0, which a later batch may have.
+        if not reset and not np.any(sample_weight):
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+            if sample_weight.shape == (X.shape[0],):
+                return sample_weight
         return _check_sample_weight(
             sample_weight,
             np.empty((X.shape[0], 1)),
@@ -279,7 +324,11 @@ class MomentMapper(BaseMapper):
     ) -> Moments:
         """The moments with rows added or taken away; `moments` stays as it is."""
         if is_dask(X):
-            part = sum_moments(X, y, w, target_products=moments.target_products)
+            part = sum_moments(
+                *(X, y, w),
+                target_products=moments.target_products,
+                judge_y=moments.judge_y,
+            )
             return self._enough(moments + part if sign > 0 else moments - part)
         moments = moments.copy()
         try:
@@ -306,15 +355,14 @@ class MomentMapper(BaseMapper):
 
     def _store(self, moments: Moments, like: Any) -> Self:
         """Solve, and keep the solution in the dtype and on the device of `like`."""
-        if is_dask(like):
-            like = np.empty(0, like.dtype)
         space = self._solve(moments)
         x_mean, y_mean = moments.x_mean, moments.y_mean
-        put = Placer(np.empty(0) if like is None else like)
-        rounds = "float64" not in str(put.dtype) and not moments.in_float32
-        if rounds and _amplifies(moments, space.x_projection):
+        put = Placer(like)
+        self._is_wide = is_wide(like)
+        if not self._is_wide and _rounding_shows(moments, space):
             put = put.wide()
-        for name, value in list(vars(self).items()):
+        for name in vars(self).keys() - self.get_params(deep=False).keys():
+            value = getattr(self, name)
             if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                 setattr(self, name, put.as_it_is(value))
         self.moments_ = moments
@@ -334,12 +382,25 @@ class MomentMapper(BaseMapper):
         return self
 
 
-def _amplifies(moments: Moments, projection: np.ndarray) -> bool:
-    """Tell whether rounding of float32 rows would show in their projections.
+def _rounding_shows(moments: Moments, space: SharedSpace) -> bool:
+    """Tell whether rounding of float32 rows would show in the shared space."""
+    if _amplifies(moments.xx, space.x_projection):
+        return True
+    return (
+        space.y_projection is not None
+        and moments.target_products == "full"
+        and _amplifies(moments.yy, space.y_projection)
+    )
 
-    That is so where large terms cancel: a map of ill-conditioned queries.
-    """
-    xx = moments.xx
-    spread = np.einsum("ij,ij->j", projection, xx @ projection)
-    terms = xx.diagonal() @ projection**2
-    return bool((terms > _AMPLIFICATION**2 * np.maximum(spread, 0.0)).any())
+
+def _amplifies(scatter: np.ndarray, projection: np.ndarray) -> bool:
+    """Tell whether large terms cancel in projections: of ill-conditioned rows."""
+    scale = np.sqrt(scatter.diagonal())
+    terms = projection * scale[:, np.newaxis]
+    largest = np.abs(terms).max(axis=0, initial=0.0)
+    terms = (terms / np.where(largest > 0, largest, 1.0)).astype(np.float32)
+    scale[scale == 0] = 1.0
+    correlations = (scatter / scale / scale[:, np.newaxis]).astype(np.float32)
+    spread = np.einsum("ij,ij->j", terms, correlations @ terms)
+    squares = np.einsum("ij,ij->j", terms, terms)
+    return bool((squares > _AMPLIFICATION**2 * np.maximum(spread, 0.0)).any())

@@ -35,6 +35,15 @@ class Placer:
             array = array.astype(np.float32)
         return self.xp.asarray(array, **self.where)
 
+    def moved(self, array: Any) -> Any:
+        """The array in the same namespace and place, of its own dtype."""
+        xp, is_array_api = get_namespace(array)
+        if (xp, is_array_api) == (self.xp, self.is_array_api) and (
+            not is_array_api or device(array) == self.where["device"]
+        ):
+            return array
+        return self.as_it_is(plain(array))
+
     def holds(self, array: Any) -> bool:
         """Tell whether the array is where, and what, this would make it."""
         xp, is_array_api = get_namespace(array)

@@ -13,7 +13,8 @@ from skxmodal.mappers._base import floats
 from skxmodal.mappers._blocks import TargetProducts
 from skxmodal.mappers._moment_mapper import MomentMapper, SharedSpace
 from skxmodal.mappers._moments import Moments
-from skxmodal.mappers._placement import Placer
+from skxmodal.mappers._placement import Placer, check_namespace
+from skxmodal.mappers._rounding import of_matrix
 from skxmodal.mappers._solvers import (
     polar_factor,
     scatter_spectrum,
@@ -163,8 +164,12 @@ class ProcrustesMapper(MomentMapper):
                 f"X has {Z.shape[1]} columns, but the shared space of "
                 f"ProcrustesMapper has {self._n_features_out} dimensions."
             )
+        check_namespace(Z, self, "x_mean_", "inverse_transform")
         put = Placer(Z)
         return Z @ put(self._x_decoder) + put(self.x_mean_)
+
+    # The rotation divides by the singular values of X'y.
+    _judges_y = True
 
     def _target_products(self) -> TargetProducts:
         return "full" if self.y_whiten > 0 else "squares"
@@ -175,17 +180,20 @@ class ProcrustesMapper(MomentMapper):
         y_squares = moments.y_squares.sum()
         if self.x_whiten > 0:
             x_forward, x_inverse = whitening(
-                scatter_spectrum(xx), moments.weight, self.x_whiten
+                scatter_spectrum(xx, moments.x_rounding), moments.weight, self.x_whiten
             )
             xx, xy = x_forward @ xx @ x_forward, x_forward @ xy
         if self.y_whiten > 0:
             yy = moments.yy
             y_forward, y_inverse = whitening(
-                scatter_spectrum(yy), moments.weight, self.y_whiten
+                scatter_spectrum(yy, moments.y_rounding), moments.weight, self.y_whiten
             )
             xy, y_squares = xy @ y_forward, np.vdot(y_forward @ yy, y_forward)
         left, right, singular_values = self._rotation(xy)
         noise = len(singular_values) * np.finfo(np.float64).eps * singular_values[0]
+        if x_forward is None and y_forward is None:
+            sides = of_matrix(moments.x_rounding), of_matrix(moments.y_rounding)
+            noise = max(noise, float(np.sqrt(sides[0].max() * sides[1].max())))
         self.rank_ = int(np.count_nonzero(singular_values > noise))
         self.singular_values_ = singular_values / moments.weight
         isometric = right is None and left.shape[0] <= left.shape[1]

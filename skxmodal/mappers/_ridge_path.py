@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from sklearn.utils._array_api import device, get_namespace
 
+from skxmodal.mappers._blocks import present_rows, take
 from skxmodal.mappers._moments import Moments
 from skxmodal.mappers._placement import plain
 from skxmodal.mappers._solvers import powers, scatter_spectrum
@@ -15,6 +16,9 @@ from skxmodal.mappers._solvers import powers, scatter_spectrum
 _BLOCK_ROWS = 2048
 # Errors below this part of y'y cancel in their expanded form.
 _CANCELS = {"float32": 1e-4, "float64": 1e-9}
+# Pairs of a higher leverage under some penalty are left out by their residuals: there
+# are at most twice as many of them as columns of X.
+_HIGH_LEVERAGE = 0.5
 
 
 class RidgePath:
@@ -42,7 +46,7 @@ class RidgePath:
     """
 
     def __init__(self, moments: Moments, x_whiten: float = 0.0) -> None:
-        self.spectrum = scatter_spectrum(moments.xx)
+        self.spectrum = scatter_spectrum(moments.xx, moments.x_rounding)
         self.rotated = self.spectrum.vectors.T @ moments.xy
         self.x_mean = moments.x_mean
         self.y_mean = moments.y_mean
@@ -145,7 +149,8 @@ def leave_one_out_errors(
 
     The error of pair i without itself is e_i / (1 - h_i), with residual e_i and
     leverage h_i. Expanded, the sum of |e_i|^2 / (1 - h_i)^2 needs one product of y with
-    the basis for all penalties, and one d x d product for each.
+    the basis for all penalties, and one d x d product for each. Pairs of high leverage
+    are few, and go by their residuals.
 
     Parameters
     ----------
@@ -215,11 +220,15 @@ class LeftOut(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """One block in the eigenbasis, with the factor of each squared residual."""
+    """One block in the eigenbasis, with the factor of each squared residual.
+
+    `given` are the block's rows and weights as they came.
+    """
 
     Z: Any
     y: Any
     factors: Any
+    given: tuple[Any, Any, np.ndarray | None]
 
 
 def _rotated_blocks(
@@ -240,14 +249,18 @@ def _rotated_blocks(
     vectors, shrinkage = put(path.spectrum.vectors), put(path.shrinkage(alphas).T)
     for start in range(0, X.shape[0], _BLOCK_ROWS):
         rows = slice(start, min(start + _BLOCK_ROWS, X.shape[0]))
-        Z = (xp.astype(X[rows, ...], wide) - x_mean) @ vectors
+        sides, weight = (X[rows, ...], y[rows, ...]), None
+        if w is not None:
+            sides, weight = present_rows(*sides, w[rows])
+        Z = (xp.astype(sides[0], wide) - x_mean) @ vectors
         leverage = 1.0 / path.weight + (Z * Z) @ shrinkage
-        if w is None:
+        if weight is None:
             factors = 1.0 / _kept(xp, 1.0 - leverage) ** 2
         else:
-            weights = put(w[rows, np.newaxis])
+            weights = put(weight[:, np.newaxis])
             factors = weights / _kept(xp, 1.0 - weights * leverage) ** 2
-        yield _Rows(Z, xp.astype(y[rows, ...], wide) - y_mean, factors)
+        centred = xp.astype(sides[1], wide) - y_mean
+        yield _Rows(Z, centred, factors, (*sides, weight))
 
 
 def _kept(xp: Any, kept: Any) -> Any:
@@ -268,7 +281,10 @@ def _expanded_sums(
     quadratic = path.rotated @ path.rotated.T
     rotated = xp.asarray(path.rotated.T, dtype=getattr(xp, dtype), device=device(X))
     errors = np.zeros(len(alphas))
-    for Z, centred, factors in _rotated_blocks(path, X, y, w, alphas, dtype):
+    for rows in _rotated_blocks(path, X, y, w, alphas, dtype):
+        high, (Z, centred, factors) = _parted(rows)
+        if high is not None:
+            errors += _residual_sums(path, *high, alphas=alphas, dtype="float64")
         squares = _wide(xp.sum(centred * centred, axis=1)[None, :] @ factors)[0]
         linear = _wide(factors.T @ (Z * (centred @ rotated)))
         errors += squares - 2.0 * np.einsum("aj,aj->a", shrinkage, linear)
@@ -277,6 +293,23 @@ def _expanded_sums(
             gram = _wide(weighted.T @ weighted)
             errors[a] += factor @ (gram * quadratic) @ factor
     return _finite_or_infinite(errors)
+
+
+def _parted(
+    rows: _Rows,
+) -> tuple[tuple[Any, Any, Any] | None, tuple[Any, Any, Any]]:
+    """The rows of high leverage as they came (None: none), and the others."""
+    Z, y, factors, (X, targets, w) = rows
+    largest = _wide(factors).max(axis=1, initial=0.0)
+    if w is not None:
+        largest /= w
+    # Written so that a factor that is not a number counts as high.
+    low = largest <= 1.0 / (1.0 - _HIGH_LEVERAGE) ** 2
+    if low.all():
+        return None, (Z, y, factors)
+    chosen, others = np.flatnonzero(~low), np.flatnonzero(low)
+    high = take(X, chosen), take(targets, chosen), None if w is None else w[chosen]
+    return high, (take(Z, others), take(y, others), take(factors, others))
 
 
 def _residual_sums(
@@ -290,7 +323,7 @@ def _residual_sums(
     xp, _ = get_namespace(X, y)
     shrinkage = path.shrinkage(alphas)
     errors = np.zeros(len(alphas))
-    for Z, centred, factors in _rotated_blocks(path, X, y, w, alphas, dtype):
+    for Z, centred, factors, _ in _rotated_blocks(path, X, y, w, alphas, dtype):
         for a, factor in enumerate(shrinkage):
             shrunk = factor[:, np.newaxis] * path.rotated
             coef = xp.asarray(shrunk, dtype=Z.dtype, device=device(Z))

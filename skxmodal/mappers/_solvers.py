@@ -8,6 +8,8 @@ import numpy as np
 from scipy import linalg
 from scipy.linalg import blas, lapack
 
+from skxmodal.mappers._rounding import of_matrix
+
 # The eigenvalues of C C' hold the square of its condition number: from here on the
 # error left after one Newton-Schulz step exceeds 2e-11 (docs/decisions/0012).
 _POLAR_CONDITION = 1e4
@@ -28,12 +30,19 @@ class Spectrum(NamedTuple):
         return int(np.count_nonzero(self.values))
 
 
-def scatter_spectrum(scatter: np.ndarray) -> Spectrum:
-    """Decompose a scatter matrix X'X of centred rows."""
+def scatter_spectrum(
+    scatter: np.ndarray, rounding: np.ndarray | None = None
+) -> Spectrum:
+    """Decompose a scatter matrix X'X of centred rows.
+
+    `rounding` bounds what rounding has added to its diagonal.
+    """
     values, vectors = np.linalg.eigh(scatter)
     # Not views of negative strides: torch takes none.
     values, vectors = values[::-1].copy(), vectors[:, ::-1].copy()
     noise = len(values) * np.finfo(np.float64).eps * values[0]
+    if rounding is not None:
+        noise = np.maximum(noise, of_matrix(rounding) @ vectors**2)
     return Spectrum(np.where(values > noise, values, 0.0), vectors)
 
 
@@ -58,11 +67,30 @@ def whitening(
     return forward, inverse
 
 
-def solve_positive_definite(scatter: np.ndarray, rhs: np.ndarray) -> np.ndarray | None:
-    """Solve by Cholesky, columns scaled alike; None where numerically singular."""
+class ScaledFactor(NamedTuple):
+    """Cholesky factor L of a scatter matrix S, columns scaled alike.
+
+    L @ L.T is S * scale * scale[:, None], of unit diagonal; above the diagonal L holds
+    what is not to be read.
+    """
+
+    lower: np.ndarray
+    scale: np.ndarray
+
+
+def factor_positive_definite(
+    scatter: np.ndarray, rounding: np.ndarray | None = None
+) -> ScaledFactor | None:
+    """Factor a scatter matrix by Cholesky; None where numerically singular.
+
+    `rounding` bounds what rounding has added to its diagonal.
+    """
     diagonal = scatter.diagonal()
-    if not (diagonal > 0).all():
+    if not len(diagonal) or not (diagonal > 0).all():
         return None
+    noise = len(diagonal) * float(np.finfo(np.float64).eps)
+    if rounding is not None:
+        noise = max(noise, float((of_matrix(rounding) / diagonal).max()))
     scale = diagonal**-0.5
     scaled = scatter * scale * scale[:, np.newaxis]
     norm = np.abs(scaled).sum(axis=0).max()
@@ -70,8 +98,17 @@ def solve_positive_definite(scatter: np.ndarray, rhs: np.ndarray) -> np.ndarray 
     if failed:
         return None
     reciprocal_condition, _ = lapack.dpocon(factor, norm, uplo="L")
-    if reciprocal_condition < len(scale) * np.finfo(np.float64).eps:
+    return None if reciprocal_condition < noise else ScaledFactor(factor, scale)
+
+
+def solve_positive_definite(
+    scatter: np.ndarray, rhs: np.ndarray, rounding: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Solve by Cholesky, columns scaled alike; None where numerically singular."""
+    factored = factor_positive_definite(scatter, rounding)
+    if factored is None:
         return None
+    factor, scale = factored
     # Solved from the right, where the transpose of a C-ordered array needs no copy.
     solution = (rhs * scale[:, np.newaxis]).T
     for transposed in (True, False):
@@ -107,11 +144,14 @@ def polar_factor(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if cross.shape[0] > cross.shape[1]:
         factor, singular_values = polar_factor(cross.T)
         return factor.T, singular_values
+    size = np.abs(cross).max(initial=0.0) or 1.0
+    # Squares of entries of any size stay within range.
+    cross = cross / size
     squares, left = np.linalg.eigh(cross @ cross.T)
     if squares[0] * _POLAR_CONDITION**2 <= squares[-1]:
         left, singular_values, right = linalg.svd(cross, full_matrices=False)
-        return left @ right, singular_values
+        return left @ right, singular_values * size
     factor = (left / np.sqrt(squares)) @ left.T @ cross
     # One Newton-Schulz step makes the rows orthonormal to rounding.
     factor = 1.5 * factor - 0.5 * (factor @ factor.T) @ factor
-    return factor, np.sqrt(squares[::-1])
+    return factor, np.sqrt(squares[::-1]) * size
