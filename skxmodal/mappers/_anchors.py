@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -28,6 +28,11 @@ class Anchors(NamedTuple):
     def none(cls, x: np.ndarray, y: np.ndarray) -> Self:
         """No pair, of the widths and dtypes of these rows."""
         return cls(np.empty(0, KEY), x[:0], y[:0], np.empty(0))
+
+    def astype(self, dtype: np.dtype[Any]) -> Anchors:
+        """The anchors in another dtype, which changes no key."""
+        x, y = (rows.astype(dtype, copy=False) for rows in (self.x, self.y))
+        return self._replace(x=x, y=y)
 
     def with_rows(
         self,
@@ -90,12 +95,14 @@ class Anchors(NamedTuple):
 
 
 def content_keys(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A digest of the content of each pair, 16 bytes each."""
+    """A digest of the content of each pair, 16 bytes each, whatever its dtype."""
     digests = bytearray()
     for start in range(0, len(x), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         # Adding zero makes one zero of the two.
-        left, right = (np.ascontiguousarray(side[rows]) + 0 for side in (x, y))
+        left, right = (
+            np.ascontiguousarray(side[rows], np.float64) + 0 for side in (x, y)
+        )
         for a, b in zip(left, right, strict=True):
             digest = blake2b(a, digest_size=16)
             digest.update(b)

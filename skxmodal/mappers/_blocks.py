@@ -29,6 +29,7 @@ _FEW_COLUMNS = 64
 # Columns of y whose mean is within this many standard deviations are not shifted.
 _NEGLIGIBLE_OFFSET = 2.0
 _SAMPLE_ROWS = 64
+_RUN_ROWS = 64
 NOT_FINITE = (
     "X, y or sample_weight holds NaN, infinity, or numbers whose squares overflow."
 )
@@ -108,7 +109,7 @@ def numpy_block(
         y_products = y.T @ y
     elif target_products == "squares":
         y_products = _column_squares(y)
-    sums = root @ X, root @ y
+    sums = _column_sums(root, X), _column_sums(root, y)
     products = X.T @ X, X.T @ y, y_products
     return Block(n_samples, weight, x_shift, y_shift, *sums, *products)
 
@@ -219,10 +220,23 @@ def _near_zero(
     return mean, np.subtract(rows, mean, dtype=dtype)
 
 
+def _column_sums(root: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Weighted sums a column; float32 rows in short runs, summed in float64."""
+    if rows.dtype == np.float64:
+        return np.asarray(root @ rows)
+    whole = len(rows) // _RUN_ROWS * _RUN_ROWS
+    runs = root[:whole].reshape(-1, 1, _RUN_ROWS) @ rows[:whole].reshape(
+        -1, _RUN_ROWS, rows.shape[1]
+    )
+    return np.asarray(
+        runs[:, 0].sum(axis=0, dtype=np.float64) + root[whole:] @ rows[whole:]
+    )
+
+
 def _column_squares(rows: np.ndarray) -> np.ndarray:
     """Sums of squares a column; float32 rows in short runs, summed in float64."""
-    whole = len(rows) // 64 * 64
-    runs = rows[:whole].reshape(-1, 64, rows.shape[1])
+    whole = len(rows) // _RUN_ROWS * _RUN_ROWS
+    runs = rows[:whole].reshape(-1, _RUN_ROWS, rows.shape[1])
     squares = np.einsum("rkj,rkj->rj", runs, runs).sum(axis=0, dtype=np.float64)
     squares += np.einsum("kj,kj->j", rows[whole:], rows[whole:])
     return squares

@@ -131,7 +131,3 @@ class PassthroughMapper(BaseMapper):
         """
         Z = self.transform(X)
         return self._shaped_as_fitted(Z + Placer(Z)(self.y_mean_))
-
-
-def _mean(rows: Any, w: np.ndarray | None) -> np.ndarray:
-    return np.average(plain(rows).astype(np.float64, copy=False), axis=0, weights=w)

@@ -88,6 +88,10 @@ class RelativeMapper(BaseMapper):
     weight `w` counts `w` times in every sum over anchors (its coordinate is scaled by
     the square root of `w` on both sides), so that weights equal repeated rows.
 
+    Cosines are taken of rows as they are: there is no `x_whiten` or `y_whiten`, which
+    need the moments of each side, where this mapper keeps no more than anchors and
+    means. Whiten the rows before, if they should be.
+
     `predict` is the mean of the anchors' targets, weighted by the kept similarities
     that are positive; the training mean where none is.
 
@@ -186,6 +190,8 @@ class RelativeMapper(BaseMapper):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Add paired rows, of which some become anchors.
 
+        The first part must hold two pairs of positive weight.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -209,6 +215,7 @@ class RelativeMapper(BaseMapper):
         """
         return self._added(X, y, sample_weight, reset=not hasattr(self, "x_mean_"))
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def forget(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Take pairs away again, for requests to delete.
 
@@ -236,13 +243,18 @@ class RelativeMapper(BaseMapper):
         """
         check_is_fitted(self)
         like, y = self._check_pairs(X, y, reset=False)
-        dtype = as_numpy(self._x_unit).dtype
-        X, y, w = self._rows(like, y, sample_weight, dtype=dtype)
+        X, y, w = self._rows(like, y, sample_weight, dtype=self._dtype())
         n_left = self.n_samples_seen_ - len(X)
         if n_left < 2:
             raise ValueError(
                 f"RelativeMapper cannot forget {len(X)} of {self.n_samples_seen_} "
                 "pairs: 2 at least must remain."
+            )
+        if w.sum() >= self._total_weight * (1 - 1e-9):
+            raise ValueError(
+                f"RelativeMapper cannot forget pairs of total weight {w.sum():g} and "
+                f"keep others: all weigh {self._total_weight:g}. Pass the pairs, and "
+                "the sample_weight, that they were fitted with."
             )
         anchors = self._anchors().without_rows(X, y, w, complete=not self._overflowed)
         if len(anchors.keys) == 0:
@@ -334,8 +346,9 @@ class RelativeMapper(BaseMapper):
 
     def _added(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Self:
         like, y = self._check_pairs(X, y, reset=reset)
-        dtype = None if reset else as_numpy(self._x_unit).dtype
-        X, y, w = self._rows(like, y, sample_weight, dtype=dtype)
+        X, y, w = self._rows(like, y, sample_weight)
+        dtype = X.dtype if reset else np.result_type(X, self._dtype())
+        X, y = X.astype(dtype, copy=False), y.astype(dtype, copy=False)
         n_samples = len(X) + (0 if reset else self.n_samples_seen_)
         if n_samples < 2:
             raise ValueError(
@@ -347,10 +360,14 @@ class RelativeMapper(BaseMapper):
             self._overflowed = False
             self._total_weight = 0.0
             self.x_mean_, self.y_mean_ = np.zeros(X.shape[1]), np.zeros(y.shape[1])
-        before = Anchors.none(X, y) if reset else self._anchors()
+        before = Anchors.none(X, y) if reset else self._anchors().astype(dtype)
         anchors, gave_way = before.with_rows(X, y, w, self._seed, self.n_anchors)
         self._overflowed |= gave_way
         return self._store(anchors, self._changed_means(X, y, w, 1), n_samples, like)
+
+    def _dtype(self) -> np.dtype[Any]:
+        """The widest dtype of the pairs so far."""
+        return as_numpy(self.x_anchors_).dtype
 
     def _anchors(self) -> Anchors:
         return Anchors(

@@ -6,7 +6,7 @@ import numpy as np
 
 # Relative to the squares that were summed. Sums in float32 are of one block each, and
 # the errors of many blocks average out.
-_ROUNDING = {"float64": 1e-15, "float32": 6e-8}
+_ROUNDING = {"float64": 2e-15, "float32": 2e-7}
 # A column that varies by fewer units in the last place of its mean is constant.
 _LAST_PLACES = 4.0
 

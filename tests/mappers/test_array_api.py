@@ -23,6 +23,7 @@ from skxmodal import (
     ProcrustesMapper,
     RelativeMapper,
 )
+from skxmodal.inspection import alignment_report, hubness_skewness
 
 MAPPERS = [
     LeastSquaresMapper(),
@@ -197,3 +198,41 @@ else:
             assert_allclose(np.asarray(result), reference, rtol=1e-9, atol=1e-12)
         found.forget(*(xp.asarray(array[:9]) for array in (X, y, w)))
         assert found.n_samples_seen_ == 191
+
+    def test_parameters_stay_as_they_were_given():
+        xp = spaces()["torch"]
+        X, y, _ = pairs()
+        alphas = np.array([0.1, 1.0])
+        mapper = LeastSquaresMapper(alpha="auto", alphas=alphas)
+        mapper.fit(xp.asarray(X), xp.asarray(y))
+        assert mapper.alphas is alphas
+        assert isinstance(mapper.alphas_, xp.Tensor)
+
+    def test_pairs_of_weight_zero_are_as_good_as_absent():
+        xp = spaces()["torch"]
+        X, y, w = pairs()
+        w[::4] = 0.0
+        expected = LeastSquaresMapper(alpha="auto").fit(X[w > 0], y[w > 0], w[w > 0])
+        X[::4] = 1e8
+        sides = (xp.asarray(array) for array in (X, y, w))
+        found = LeastSquaresMapper(alpha="auto").fit(*sides)
+        assert_allclose(np.asarray(found.coef_), expected.coef_, rtol=1e-9)
+        assert_allclose(np.asarray(found.cv_errors_), expected.cv_errors_, rtol=1e-9)
+
+    def test_sides_of_two_dtypes():
+        xp = spaces()["torch"]
+        X, y, _ = pairs()
+        X = X.astype(np.float32)
+        for mapper in (LeastSquaresMapper(), RelativeMapper()):
+            found = clone(mapper).fit(xp.asarray(X), xp.asarray(y + 1e9))
+            expected = clone(mapper).fit(X.astype(float), y + 1e9)
+            assert found.y_mean_.dtype == xp.float64
+            assert_allclose(np.asarray(found.y_mean_), expected.y_mean_, rtol=1e-15)
+
+    @pytest.mark.parametrize("space", ["torch", "strict"])
+    def test_alignment_is_measured_of_arrays_of_any_kind(space):
+        xp = spaces()[space]
+        X, y, _ = pairs()
+        found = alignment_report(xp.asarray(X), xp.asarray(y), random_state=0)
+        assert found == alignment_report(X, y, random_state=0)
+        assert hubness_skewness(xp.asarray(X)) == hubness_skewness(X)

@@ -9,6 +9,7 @@ import pytest
 from cca_zoo.linear import RidgeCCA
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from scipy import linalg
 from sklearn.base import clone
 from sklearn.cross_decomposition import CCA
@@ -358,3 +359,20 @@ def test_beats_least_squares_and_procrustes_as_it_comes():
         hits[type(mapper).__name__] = np.mean(better < 10)
     assert hits["CCAMapper"] > hits["LeastSquaresMapper"] + 0.02
     assert hits["CCAMapper"] > hits["ProcrustesMapper"] + 0.02
+
+
+def test_scales_of_columns_do_not_matter_without_a_ridge():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = X @ rng.normal(size=(4, 3)) + rng.normal(size=(300, 3))
+    scaled = np.c_[X * [1.0, 1e-8, 1e5, 1.0], np.full(300, 0.1)]
+    plain, found = (CCAMapper(alpha=0.0).fit(rows, y) for rows in (X, scaled))
+    assert_allclose(found.correlations_, plain.correlations_, rtol=1e-9)
+    assert_allclose(found.predict(scaled), plain.predict(X), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [(np.inf, 1.0), (1.0, np.nan)])
+def test_ridges_must_be_finite(alpha):
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="finite and none negative"):
+        CCAMapper(alpha=alpha).fit(rng.normal(size=(9, 2)), rng.normal(size=(9, 2)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -166,10 +167,12 @@ def test_rotation_of_either_side_changes_no_similarity(mapper, seed):
     )
 
 
+# Products in float32 need 64 columns of X.
+@pytest.mark.parametrize(("d_x", "d_y"), [(30, 40), (70, 40)])
 @pytest.mark.parametrize("mapper", LINEAR, ids=named)
-def test_float32_is_within_1e_4_of_float64_on_ill_conditioned_rows(mapper):
+def test_float32_is_within_1e_4_of_float64_on_ill_conditioned_rows(mapper, d_x, d_y):
     rng = np.random.default_rng(0)
-    n, d_x, d_y = 6000, 30, 40
+    n = 6000
     basis = ortho_group.rvs(d_x, random_state=0)
     spread = np.geomspace(1.0, 1e-6, d_x)
     X = (rng.normal(size=(n, d_x)) * spread) @ basis
@@ -353,3 +356,182 @@ def test_rank_deficiency_warns_at_the_callers_line():
     with pytest.warns(LinAlgWarning, match="X has rank 3 of 5") as caught:
         LeastSquaresMapper().fit(X, y)
     assert caught[0].filename == __file__
+
+
+def ill_conditioned_targets(n=6000, d=70):
+    """float32 pairs, of which y alone is ill conditioned (1e6)."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, d))
+    latent = X @ ortho_group.rvs(d, random_state=1) + 0.5 * rng.normal(size=(n, d))
+    y = (latent * np.geomspace(1, 1e-6, d)) @ ortho_group.rvs(d, random_state=0)
+    return X.astype(np.float32), y.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "mapper",
+    [
+        ProcrustesMapper(),
+        ProcrustesMapper(y_whiten=1.0),
+        LeastSquaresMapper(y_whiten=1.0),
+        CCAMapper(alpha=0.0),
+    ],
+    ids=named,
+)
+def test_float32_is_within_1e_4_of_float64_on_ill_conditioned_targets(mapper):
+    X, y = ill_conditioned_targets()
+    single = clone(mapper).fit(X, y)
+    double = clone(mapper).fit(X.astype(np.float64), y.astype(np.float64))
+    signs = 1.0
+    for method, rows in (("transform", X), ("transform_target", y), ("predict", X)):
+        found = getattr(single, method)(rows)
+        expected = getattr(double, method)(rows.astype(np.float64))
+        if method == "transform":
+            signs = np.sign((found * expected).sum(axis=0))
+        if method != "predict":
+            found = found * signs
+        error = np.linalg.norm(found - expected)
+        assert error < 1e-4 * np.linalg.norm(expected), method
+
+
+def test_a_batch_in_float32_does_not_spoil_an_ill_conditioned_one():
+    rng = np.random.default_rng(0)
+    A, B = rng.normal(size=(3000, 70)), rng.normal(size=(9000, 70))
+    B[:, 1] = B[:, 0] + 1e-3 * B[:, 1]
+    yA = 1e-3 * A[:, :3]
+    yB = np.c_[1e3 * (B[:, 0] - B[:, 1]), B[:, 2:4]] + 0.1 * rng.normal(size=(9000, 3))
+    parts = [rows.astype(np.float32) for rows in (1e-3 * A, yA, B, yB)]
+    mapper = LeastSquaresMapper().partial_fit(*parts[:2]).partial_fit(*parts[2:])
+    A, yA, B, yB = (rows.astype(np.float64) for rows in parts)
+    expected = LeastSquaresMapper().fit(np.r_[A, B], np.r_[yA, yB]).predict(B)
+    error = np.linalg.norm(mapper.predict(parts[2]) - expected)
+    assert error < 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_left", [2, 3, 5])
+@pytest.mark.parametrize("mapper", [LeastSquaresMapper(), CCAMapper(alpha=0.0)])
+@pytest.mark.parametrize("d", [5, 70])
+def test_forgetting_almost_all_pairs_leaves_the_fit_of_the_others(
+    mapper, dtype, n_left, d
+):
+    X, y = pairs(n=2000, d_x=d, d_y=d, dtype=dtype)
+    X += np.random.default_rng(1).normal(size=X.shape).astype(dtype)
+    left, rest = slice(n_left), slice(n_left, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)
+        found = clone(mapper).fit(X, y).forget(X[rest], y[rest])
+        expected = clone(mapper).fit(X[left], y[left])
+    # Columns that vary less are lost in what float32 rounds of 2,000 rows.
+    rtol = 1e-7 if dtype == np.float64 else 0.1
+    assert_allclose(found.predict(X[left]), expected.predict(X[left]), atol=rtol)
+    if isinstance(mapper, LeastSquaresMapper):
+        assert found.rank_ == expected.rank_ == n_left - 1
+        scale = np.abs(expected.predict(X)).max()
+        assert_allclose(found.predict(X), expected.predict(X), atol=rtol * scale)
+    else:
+        assert found.n_components_ == expected.n_components_
+
+
+def test_rank_deficiency_after_forget_warns_at_the_callers_line():
+    X, y = pairs(n=30)
+    mapper = LeastSquaresMapper().fit(X, y)
+    with pytest.warns(LinAlgWarning, match="X has rank 1 of 5") as caught:
+        mapper.forget(X[2:], y[2:])
+    assert caught[0].filename == __file__
+
+
+def test_procrustes_knows_the_rank_that_forget_leaves():
+    X, y = pairs(n=2000)
+    assert ProcrustesMapper().fit(X, y).forget(X[3:], y[3:]).rank_ == 2
+
+
+@pytest.mark.parametrize("mapper", ALL, ids=named)
+def test_pairs_of_weight_zero_are_as_good_as_absent(mapper):
+    X, y = pairs(n=400)
+    w = np.ones(400)
+    w[::4] = 0.0
+    expected = clone(mapper).fit(X[w > 0], y[w > 0])
+    X_far, y_far = X.copy(), y.copy()
+    X_far[::4] = y_far[::4] = 1e8
+    found = clone(mapper).fit(X_far, y_far, sample_weight=w)
+    assert_same_map(found, expected, X, y)
+    X_far[0, 0] = np.nan
+    with pytest.raises(ValueError, match="X contains NaN"):
+        clone(mapper).fit(X_far, y_far, sample_weight=w)
+
+
+def test_leaving_out_passes_over_pairs_of_weight_zero():
+    X, y = pairs(n=400)
+    w = np.ones(400)
+    w[::4] = 0.0
+    expected = LeastSquaresMapper(alpha="auto").fit(X[w > 0], y[w > 0])
+    X[::4] = 1e200
+    found = LeastSquaresMapper(alpha="auto").fit(X, y, sample_weight=w)
+    assert_allclose(found.cv_errors_, expected.cv_errors_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("mapper", LINEAR, ids=named)
+def test_pairs_that_were_never_fitted_are_not_forgotten(mapper):
+    X, y = pairs()
+    fitted = clone(mapper).fit(X, y)
+    before = fitted.predict(X)
+    with pytest.raises(ValueError, match="never added"):
+        fitted.forget(9 * X[:40], y[:40])
+    assert_allclose(fitted.predict(X), before, rtol=0)
+
+
+@pytest.mark.parametrize("mapper", ALL, ids=named)
+def test_dtypes_of_two_sides_make_the_wider_one(mapper):
+    X, y = pairs()
+    expected = clone(mapper).fit(X.astype(np.float32).astype(float), y + 1e9)
+    found = clone(mapper).fit(X.astype(np.float32), y + 1e9)
+    assert found.x_mean_.dtype == found.y_mean_.dtype == np.float64
+    queries = X.astype(np.float32).astype(float)
+    assert_same_map(found, expected, queries, y + 1e9)
+    turned = clone(mapper).fit(X, y.astype(np.float32))
+    assert turned.x_mean_.dtype == np.float64
+    large = clone(mapper).fit(X.astype(np.float32), 1e39 * y)
+    assert np.isfinite(large.y_mean_).all()
+
+
+@pytest.mark.parametrize("mapper", ALL, ids=named)
+def test_a_later_batch_in_float32_leaves_the_map_in_float64(mapper):
+    X, y = pairs()
+    more = X[:3].astype(np.float32), y[:3].astype(np.float32)
+    found = clone(mapper).fit(X, y).partial_fit(*more)
+    expected = clone(mapper).fit(X, y).partial_fit(*(s.astype(float) for s in more))
+    assert found.y_mean_.dtype == np.float64
+    assert_same_map(found, expected, X, y)
+    single = clone(mapper).fit(X.astype(np.float32), y.astype(np.float32))
+    assert single.partial_fit(X, y).y_mean_.dtype == np.float64
+    assert single.transform(X).dtype == np.float64
+
+
+@pytest.mark.parametrize("mapper", STREAMED, ids=named)
+def test_a_later_batch_may_be_one_pair_or_none(mapper):
+    X, y = pairs()
+    found = clone(mapper).fit(X[:79], y[:79]).partial_fit(X[79:], y[79:])
+    found.partial_fit(X[:5], y[:5], sample_weight=np.zeros(5))
+    found.forget(X[:5], y[:5], sample_weight=[0, 0, 0, 0, 0])
+    assert_same_map(found, clone(mapper).fit(X, y), X, y)
+
+
+def test_parameters_that_need_more_than_is_kept():
+    X, y = pairs()
+    mapper = LeastSquaresMapper().fit(X, y)
+    for parameters in ({"alpha": "auto"}, {"y_whiten": 0.5}):
+        changed = pickle.loads(pickle.dumps(mapper)).set_params(**parameters)
+        with pytest.raises(ValueError, match="Fit again on all pairs"):
+            changed.partial_fit(X, y)
+        with pytest.raises(ValueError, match="Fit again on all pairs"):
+            changed.forget(X[:9], y[:9])
+
+
+@pytest.mark.parametrize(
+    "mapper", [LeastSquaresMapper(alpha=-1), CCAMapper(weighting=-1)], ids=named
+)
+def test_forget_checks_parameters(mapper):
+    X, y = pairs()
+    fitted = type(mapper)().fit(X, y).set_params(**mapper.get_params())
+    with pytest.raises(ValueError, match="must be"):
+        fitted.forget(X[:9], y[:9])

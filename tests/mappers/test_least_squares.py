@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import LinAlgWarning, lstsq
@@ -332,3 +333,82 @@ def test_no_alpha_that_can_be_judged():
 def test_parameters_are_checked(parameters):
     with pytest.raises(ValueError, match="must be"):
         LeastSquaresMapper(**parameters).fit(*pairs())
+
+
+def test_moments_of_other_pairs_forget_what_was_chosen_and_named():
+    X, y = pairs(n=90)
+    noise = np.random.default_rng(9).normal(size=y.shape)
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    mapper = LeastSquaresMapper(alpha="auto").fit(frame, y)
+    moments = Moments.from_arrays(X, noise)
+    mapper.fit_moments(moments)
+    expected = LeastSquaresMapper(alpha="auto").fit_moments(moments)
+    assert mapper.alpha_ == expected.alpha_
+    assert_allclose(mapper.cv_errors_, expected.cv_errors_)
+    assert not hasattr(mapper, "feature_names_in_")
+    mapper.set_params(alpha=0.1).fit(X, y)
+    assert not hasattr(mapper, "alphas_")
+    assert not hasattr(mapper, "cv_errors_")
+
+
+def test_a_constant_column_leaves_the_scales_of_the_others_alone():
+    rng = np.random.default_rng(10)
+    X = rng.normal(size=(200, 3)) * [1.0, 1e-9, 1e6]
+    y = (X / [1.0, 1e-9, 1e6]) @ rng.normal(size=(3, 2)) + rng.normal(size=(200, 2))
+    design = np.c_[np.ones(200), X]
+    scale = np.array([1.0, 1.0, 1e-9, 1e6])
+    expected = lstsq(design / scale, y)[0] / scale[:, np.newaxis]
+    with pytest.warns(LinAlgWarning, match="X has rank 3 of 4"):
+        mapper = LeastSquaresMapper().fit(np.c_[X, np.ones(200)], y)
+    assert_allclose(mapper.coef_[:, :3].T, expected[1:], rtol=1e-9)
+    assert not mapper.coef_[:, 3].any()
+    ridge = LeastSquaresMapper(alpha=1e-3).fit(np.c_[X, np.ones(200)], y)
+    assert_allclose(
+        ridge.predict(np.c_[X, np.ones(200)]),
+        LeastSquaresMapper(alpha=1e-3 * 3 / 4).fit(X, y).predict(X),
+        rtol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pairs_of_high_leverage_are_left_out_exactly(dtype):
+    rng = np.random.default_rng(11)
+    X = rng.normal(size=(3000, 80))
+    X[:, 75:] = 0.0
+    X[np.arange(5), 75 + np.arange(5)] = 3 * rng.normal(size=5)
+    y = X @ rng.normal(size=(80, 5)) + rng.normal(size=(3000, 5))
+    X, y = X.astype(dtype), y.astype(dtype)
+    w = rng.uniform(0.5, 2, size=3000)
+    alphas = np.logspace(-5, -2, 4)
+    for weights in (None, w):
+        mapper = LeastSquaresMapper(alpha="auto", alphas=alphas)
+        mapper.fit(X, y, sample_weight=weights)
+        found = mapper.cv_errors_
+        X, y = X.astype(np.float64), y.astype(np.float64)
+        unit = np.ones(3000) if weights is None else weights
+        for alpha, error in zip(alphas, found, strict=True):
+            root = np.sqrt(unit)[:, np.newaxis]
+            centre = [rows - np.average(rows, axis=0, weights=unit) for rows in (X, y)]
+            left, right = root * centre[0], root * centre[1]
+            gram = left.T @ left + penalty(X, alpha, weights) * np.eye(80)
+            kept = 1 - (left * np.linalg.solve(gram, left.T).T).sum(axis=1)
+            kept -= unit / unit.sum()
+            residual = right - left @ np.linalg.solve(gram, left.T @ right)
+            expected = ((residual / kept[:, np.newaxis]) ** 2).sum()
+            expected /= unit.sum() * 5
+            assert error == pytest.approx(
+                expected, rel=1e-3 if dtype == np.float32 else 1e-8
+            )
+
+
+def test_folds_that_cannot_be_measured_are_named():
+    X, y = pairs(n=30)
+    mapper = LeastSquaresMapper(alpha="auto", cv=KFold(3))
+    w = np.ones(30)
+    w[10:20] = 0.0
+    with pytest.raises(ValueError, match=r"Fold 1 of cv has 20 pairs .* 0 to predict"):
+        mapper.fit(X, y, sample_weight=w)
+    with pytest.raises(ValueError, match="one group only"):
+        LeastSquaresMapper(alpha="auto").fit(X, y, groups=np.zeros(30))
+    with pytest.raises(ValueError, match="Fold 0 of cv has 1 pairs"):
+        LeastSquaresMapper(alpha="auto").fit(X[:3], y[:3], groups=[0, 0, 1])

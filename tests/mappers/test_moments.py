@@ -497,9 +497,9 @@ def test_rows_that_were_never_added_cannot_be_taken():
     moments = Moments.from_arrays(X, y, target_products="full")
     before = moments.to_dict()
     before = {name: array.copy() for name, array in before.items()}
-    with pytest.raises(ValueError, match="never added: column .* of X varies more"):
+    with pytest.raises(ValueError, match=r"never added: column .* of X varies more"):
         moments.downdate(9 * X[:100], y[:100])
-    with pytest.raises(ValueError, match="never added: column .* of y varies more"):
+    with pytest.raises(ValueError, match=r"never added: column .* of y varies more"):
         moments.downdate(X[:100], 9 * y[:100])
     with pytest.raises(ValueError, match="never added"):
         moments.downdate(X[:100] + 9, y[:100])

@@ -201,3 +201,12 @@ def test_targets_without_variance():
     assert mapper.disparity_ == 0.0
     assert_allclose(mapper.predict(X), 7.0, atol=1e-12)
     assert np.isfinite(mapper.transform(X)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-80, 1e70])
+def test_rotation_at_any_scale(scale):
+    X, y = pairs()
+    expected = ProcrustesMapper().fit(X, y)
+    found = ProcrustesMapper().fit(scale * X, scale * y)
+    assert_allclose(found.coef_, expected.coef_, atol=1e-12)
+    assert_allclose(found.singular_values_ / scale / scale, expected.singular_values_)

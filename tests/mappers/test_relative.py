@@ -325,3 +325,29 @@ def test_bad_input_changes_nothing():
     for wrong in [{"k": 0}, {"n_anchors": 0}, {"power": 0.0}, {"sparse_output": "csr"}]:
         with pytest.raises(ValueError, match=f"The '{next(iter(wrong))}' parameter"):
             RelativeMapper(**wrong).fit(X, y)
+
+
+def test_weights_that_exceed_all_there_was_are_refused():
+    X, y = paired(60)
+    mapper = RelativeMapper(n_anchors=10, random_state=0).fit(X, y)
+    others = np.random.default_rng(3).normal(size=X[:10].shape)
+    with pytest.raises(ValueError, match="cannot forget pairs of total weight 90"):
+        mapper.forget(others, y[:10], np.full(10, 9.0))
+
+
+def test_a_pair_is_one_anchor_in_either_dtype():
+    X, y = (rows.astype(np.float32) for rows in paired(60))
+    double = X.astype(np.float64), y.astype(np.float64)
+    mapper = RelativeMapper(random_state=0).fit(X, y).partial_fit(*double)
+    assert mapper.n_anchors_ == 60
+    assert mapper.x_anchors_.dtype == np.float64
+    assert (mapper.anchor_weights_ == 2).all()
+    assert mapper.forget(X, y).n_anchors_ == 60
+
+
+def test_a_later_batch_in_float64_keeps_its_digits():
+    X, y = paired(60)
+    single = X.astype(np.float32), y.astype(np.float32)
+    mapper = RelativeMapper(random_state=0).fit(single[0][:9], single[1][:9])
+    mapper.partial_fit(X[9:], y[9:])
+    assert {*X[9:, 0]} <= {*mapper.x_anchors_[:, 0]}
