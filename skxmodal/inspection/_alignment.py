@@ -12,7 +12,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from skxmodal._validation import is_raw, unit_rows
+from skxmodal.inspection._neighbor_lists import NeighborLists
 from skxmodal.mappers import Moments
+from skxmodal.mappers._placement import plain
 from skxmodal.neighbors import top_k
 
 # Rows whose neighbour lists are compared at once: 8 MB at 10 neighbours.
@@ -102,17 +104,18 @@ def linear_cka(X: ArrayLike, y: ArrayLike, *, debiased: bool = True) -> float:
     1.0
     """
     X, y = check_pair(X, y, min_rows=4 if debiased else 2)
+    # The alignment has no scale; squares of squares would leave the range of floats.
+    X, y = (_centred(rows) for rows in (X, y))
+    X, y = X / np.abs(X).max(), y / np.abs(y).max()
     moments = Moments(X.shape[1], y.shape[1], target_products="full").update(X, y)
     xy = float(np.sum(moments.xy**2))
     xx = float(np.sum(moments.xx**2))
     yy = float(np.sum(moments.yy**2))
     if debiased:
-        x = _centred(X)
-        t = _centred(y)
         xy, xx, yy = (
-            _unbiased_hsic(xy, x, t),
-            _unbiased_hsic(xx, x, x),
-            _unbiased_hsic(yy, t, t),
+            _unbiased_hsic(xy, X, y),
+            _unbiased_hsic(xx, X, X),
+            _unbiased_hsic(yy, y, y),
         )
         if min(xx, yy) <= 0.0:
             raise ValueError(
@@ -152,7 +155,9 @@ def mutual_knn_overlap(
 
     Neighbours are those of the largest cosine about each side's mean, without the row
     itself. Unrelated spaces share k / (n - 1) of them on average, whatever their
-    geometry; the p-value comes from permuting the pairs.
+    geometry; the p-value comes from permuting the pairs. Of equally near rows those of
+    lower numbers count, in each permutation anew; where there are many, unrelated
+    spaces share more, and `null_distribution` tells how much.
 
     Parameters
     ----------
@@ -206,26 +211,24 @@ def mutual_knn_overlap(
         raise ValueError(
             f"n_permutations must be an integer of at least 0, got {n_permutations!r}."
         )
-    x_lists = _neighbors(_centred(X), k)
-    y_lists = _neighbors(_centred(y), k)
-    return _overlap_test(x_lists, y_lists, int(n_permutations), random_state)
+    x_lists = NeighborLists.of(_centred(X), k)
+    y_lists = NeighborLists.of(_centred(y), k)
+    return _overlap_test(x_lists.rows, y_lists, int(n_permutations), random_state)
 
 
 def _overlap_test(
     x_lists: NDArray[np.int64],
-    y_lists: NDArray[np.int64],
+    y_lists: NeighborLists,
     n_permutations: int,
     random_state: Any,
 ) -> NeighborOverlap:
     n, k = x_lists.shape
-    shared = _count_shared(x_lists, y_lists)
+    shared = _count_shared(x_lists, y_lists.rows)
     rng = check_random_state(random_state)
     null = np.empty(n_permutations, dtype=np.int64)
     for m in range(n_permutations):
         pairing = rng.permutation(n)
-        permuted = np.empty_like(y_lists)
-        permuted[pairing] = pairing[y_lists]
-        null[m] = _count_shared(x_lists, permuted)
+        null[m] = _count_shared(x_lists, y_lists.relabelled(pairing))
     p_value = (1 + int((null >= shared).sum())) / (1 + n_permutations)
     return NeighborOverlap(
         overlap=shared / (n * k),
@@ -387,7 +390,7 @@ def _check_space(
             f"ImageEncoder().transform({name}) for pictures."
         )
     rows: NDArray[Any] = check_array(
-        X,
+        plain(X) if hasattr(X, "__array_namespace__") or hasattr(X, "cpu") else X,
         dtype=[np.float64, np.float32],
         ensure_min_samples=min_rows,
         input_name=name,

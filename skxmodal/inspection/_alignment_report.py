@@ -272,7 +272,7 @@ def alignment_report(
     rng = check_random_state(random_state)
     if max_samples is not None and n_groups > max_samples:
         rows = np.sort(rng.choice(rows, max_samples, replace=False))
-    if len(rows) <= n_neighbors:
+    if isinstance(n_neighbors, Integral) and len(rows) <= n_neighbors:
         raise ValueError(
             f"{n_given} pairs of {len(rows)} pictures are too few to compare "
             f"{n_neighbors} neighbours of each: give more pairs, or a smaller "

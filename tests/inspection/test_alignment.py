@@ -230,3 +230,35 @@ def test_bad_input():
         linear_cka(["a dog", "a cat"] * 30, y)
     with pytest.raises(ValueError, match="columns"):
         hubness_skewness(X, y)
+
+
+def test_ties_are_no_agreement():
+    # Few distinct rows, unrelated sides: p-values must not pile up near 0.
+    found = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(6, 4))[rng.integers(6, size=60)]
+        y = rng.normal(size=(6, 4))[rng.integers(6, size=60)]
+        result = mutual_knn_overlap(X, y, 5, n_permutations=99, random_state=seed)
+        found.append(result.p_value)
+    assert stats.kstest(found, "uniform").pvalue > 0.01
+
+
+def test_the_null_is_the_overlap_of_permuted_rows_among_ties():
+    rng = np.random.default_rng(0)
+    X, y = (rng.integers(-2, 3, size=(40, 2)).astype(float) for _ in range(2))
+    null = mutual_knn_overlap(X, y, 4, n_permutations=20, random_state=0)
+    random = np.random.RandomState(0)
+    for overlap in null.null_distribution:
+        permuted = np.empty_like(y)
+        permuted[random.permutation(40)] = y
+        by_hand = mutual_knn_overlap(X, permuted, 4, n_permutations=0).overlap
+        assert overlap == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+@pytest.mark.parametrize("debiased", [False, True])
+def test_alignment_has_no_scale(scale, debiased):
+    X, y = paired()
+    found = linear_cka(scale * X, y / scale, debiased=debiased)
+    assert found == pytest.approx(linear_cka(X, y, debiased=debiased))

@@ -127,3 +127,10 @@ def test_bad_input():
         alignment_report(X, ["a dog"] * 50)
     with pytest.raises(ValueError, match="groups has 3 labels for 50 rows"):
         alignment_report(X, y, groups=[1, 2, 3])
+
+
+def test_neighbors_that_are_no_number():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 3))
+    with pytest.raises(ValueError, match="n_neighbors must be an integer"):
+        alignment_report(X, y, n_neighbors="a")
