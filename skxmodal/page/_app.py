@@ -11,13 +11,13 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from skxmodal._pictures import PictureError
 from skxmodal.page._guard import Guard
-from skxmodal.page._pictures import LARGE, SMALL, NotServed, check_upload
+from skxmodal.page._pictures import LARGE, SMALL, NotServed
 from skxmodal.page._searches import Searches
+from skxmodal.page._uploads import Uploads
 
 MAX_UPLOAD = 20 * 2**20
 # A picture of a telephone with 48 million pixels is accepted.
@@ -66,9 +66,13 @@ def make_app(
         What a server runs.
     """
 
+    uploads = Uploads(max_pixels=max_pixels)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        uploads.warm_up()
         yield
+        uploads.close()
         searches.close()
 
     # FastAPI's own pages of documentation load scripts from elsewhere.
@@ -103,17 +107,18 @@ def make_app(
     @app.post("/api/captions")
     async def find_captions(request: Request, k: Hits = 12) -> Any:
         data = await _read_upload(request, max_upload)
-        await run_in_threadpool(check_upload, data, max_pixels=max_pixels)
-        return await search(searches.find_captions, data, k)
+        pixels = await asyncio.wrap_future(uploads.decode(data))
+        return await search(searches.find_captions, pixels, k)
 
     @app.get("/api/map")
     def draw_map() -> Any:
         return searches.draw_map()
 
     @app.get("/pictures/{item}")
-    def picture(item: Item, large: bool = False) -> Response:
+    async def picture(item: Item, large: bool = False) -> Response:
+        drawing = searches.thumbnails.submit(known(item), LARGE if large else SMALL)
         try:
-            drawn = searches.thumbnails.draw(known(item), LARGE if large else SMALL)
+            drawn = await asyncio.wrap_future(drawing)
         except NotServed as error:
             raise HTTPException(410, str(error)) from None
         return Response(drawn, media_type="image/webp", headers=_FOR_A_DAY)

@@ -41,7 +41,7 @@ class Guard:
     app : ASGI application
         What answers the requests that pass.
     hosts : iterable of str
-        Names that this page is reached by, without port.
+        Names that this page is reached by; a port beside one is not looked at.
     any_address : bool, default=False
         Whether addresses of numbers pass too.
     """
@@ -50,7 +50,7 @@ class Guard:
         self, app: ASGIApp, *, hosts: Iterable[str], any_address: bool = False
     ) -> None:
         self.app = app
-        self.hosts = frozenset(host.lower().strip("[]") for host in hosts)
+        self.hosts = frozenset(filter(None, map(_host_name, hosts)))
         self.any_address = any_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,9 +82,12 @@ class Guard:
                 "that 'skxmodal serve' printed, or allow the name with --allow-host."
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != given[0].lower():
-            return "Another page's requests are not answered."
-        return None
+        other = origin is not None and _netloc(origin) != given[0].lower()
+        # A link elsewhere may lead to the page; nothing else may ask.
+        site = headers.get("sec-fetch-site", "none").lower()
+        if site not in ("none", "same-origin"):
+            other = other or scope["path"].startswith(("/api/", "/pictures/"))
+        return "Another page's requests are not answered." if other else None
 
     def _is_known(self, name: str | None) -> bool:
         if name is None:
@@ -93,8 +96,18 @@ class Guard:
 
 
 def _host_name(host: str) -> str | None:
+    # An address of IPv6 may stand without its brackets where no port follows.
+    if host.count(":") > 1 and not host.startswith("["):
+        host = f"[{host}]"
     try:
         return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return None
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skxmodal._optional import import_optional
-from skxmodal._pictures import PictureError, open_picture
+from skxmodal._pictures import PictureError, check_file, open_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SMALL, LARGE = 320, 1600
 _KEPT = 2000
+# Each may hold a picture of a hundred million pixels, whole.
+_DRAWN_AT_ONCE = 2
+_LARGEST_FILE = 2**30
 # Decoders that read pixels and nothing else: Pillow's EPS, for one, runs a program.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _QUALITY = 85
@@ -45,6 +53,17 @@ class Thumbnails:
         self._keys = keys
         self._content_key = content_key
         self._small = lru_cache(maxsize=_KEPT)(self._draw)
+        self._threads = ThreadPoolExecutor(
+            _DRAWN_AT_ONCE, thread_name_prefix="pictures"
+        )
+
+    def submit(self, item: int, side: int) -> Future[bytes]:
+        """Have :meth:`draw` done as soon as few others are being drawn."""
+        return self._threads.submit(self.draw, item, side)
+
+    def close(self) -> None:
+        """Draw no more."""
+        self._threads.shutdown(cancel_futures=True)
 
     def draw(self, item: int, side: int) -> bytes:
         """Draw a picture whose longer side is no longer than `side`.
@@ -57,17 +76,41 @@ class Thumbnails:
         return self._small(item, side) if side <= SMALL else self._draw(item, side)
 
     def _draw(self, item: int, side: int) -> bytes:
-        try:
-            data = self._paths[item].read_bytes()
-        except OSError:
-            raise NotServed("The file is not there any more.") from None
+        data = _read(self._paths[item])
         if self._content_key(data) != self._keys[item]:
             raise NotServed("The file is not the one that the model was fitted to.")
-        picture = open_picture(data)
+        try:
+            picture = _opened_small(data, side)
+        except PictureError:
+            raise NotServed("The file can't be read as a picture here.") from None
         picture.thumbnail((side, side))
         stream = io.BytesIO()
         picture.save(stream, format="WEBP", quality=_QUALITY)
         return stream.getvalue()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        # A pipe put in the file's place would keep its reader for ever.
+        check_file(path)
+        if path.stat().st_size > _LARGEST_FILE:
+            raise NotServed("The file is too large to be shown.")
+        return path.read_bytes()
+    except (OSError, PictureError):
+        raise NotServed("The file is not there any more.") from None
+
+
+def _opened_small(data: bytes, side: int) -> Image:
+    """The picture, a JPEG no larger than it must be to be drawn so small."""
+    image_module = import_optional(
+        "PIL.Image", extra="encoders", purpose="Opening pictures"
+    )
+    try:
+        with image_module.open(io.BytesIO(data), formats=("JPEG",)) as picture:
+            picture.draft(picture.mode, (side, side))
+            return open_picture(picture)
+    except (image_module.UnidentifiedImageError, image_module.DecompressionBombError):
+        return open_picture(data)
 
 
 def check_upload(data: bytes, *, max_pixels: int) -> None:

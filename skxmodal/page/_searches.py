@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skxmodal._pictures import PictureError
 from skxmodal._validation import unit_rows
 from skxmodal.neighbors._subspace import in_subspace
 from skxmodal.page._map import SharedMap
@@ -56,7 +55,7 @@ class Searches:
         caption_gallery: Gallery,
     ) -> None:
         self.retriever = retriever
-        self.captions = list(captions)
+        self.captions = [_well_formed(caption) for caption in captions]
         self._item_of_caption = np.asarray(item_of_caption)
         self._rows_of_item: list[list[int]] = [[] for _ in pictures]
         for row, item in enumerate(self._item_of_caption.tolist()):
@@ -91,6 +90,7 @@ class Searches:
     def close(self) -> None:
         """Let the running search end, and start no other."""
         self._thread.shutdown(cancel_futures=True)
+        self.thumbnails.close()
 
     def warm_up(self) -> None:
         """Load both encoders and draw the map, so that nobody waits for it later."""
@@ -131,14 +131,9 @@ class Searches:
             ],
         }
 
-    def find_captions(self, picture: bytes, n_hits: int) -> dict[str, Any]:
-        """Captions that fit a new picture, the best first."""
-        try:
-            shared = self.retriever.transform_target([picture])
-        except PictureError:
-            raise PictureError(
-                "That picture is damaged: it can't be read whole."
-            ) from None
+    def find_captions(self, picture: NDArray[np.uint8], n_hits: int) -> dict[str, Any]:
+        """Captions that fit a new picture, given as pixels, the best first."""
+        shared = self.retriever.transform_target([picture])
         return self._captions_of(self._in_space(shared), n_hits)
 
     def captions_of_item(self, item: int, n_hits: int) -> dict[str, Any]:
@@ -205,9 +200,15 @@ class Searches:
 def _names_below_common_folder(pictures: Sequence[Path]) -> list[str]:
     """Names that tell pictures apart, and not where on this machine they lie."""
     common = os.path.commonpath([path.parent for path in pictures])
-    return [path.relative_to(common).as_posix() for path in pictures]
+    return [_well_formed(path.relative_to(common).as_posix()) for path in pictures]
+
+
+def _well_formed(text: str) -> str:
+    """Text that JSON can carry: names of files may hold lone surrogates."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _encoder_name(encoder: Any) -> str:
     model = getattr(encoder, "model", None)
-    return Path(model).name if isinstance(model, str) else type(encoder).__name__
+    name = Path(model).name if isinstance(model, str) else type(encoder).__name__
+    return _well_formed(name)

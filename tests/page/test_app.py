@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import io
+import os
 import shutil
 import struct
 import zlib
@@ -14,6 +15,7 @@ from starlette.testclient import TestClient
 from skxmodal._pictures import open_picture
 from skxmodal.page._app import make_app
 from skxmodal.page._map import SharedMap
+from skxmodal.page._pictures import Thumbnails
 from skxmodal.page._searches import Searches
 
 MAX_UPLOAD = 200_000
@@ -203,21 +205,34 @@ def test_other_names_are_refused(client, host):
 
 
 def test_names_and_addresses_that_pass(searches):
-    app = make_app(searches, hosts={"Photos.Example", "[::1]"}, any_address=True)
-    client = TestClient(app)
-    for host in ("photos.example", "PHOTOS.example:80", "[::1]:9", "192.168.0.7:1"):
+    hosts = {"Photos.Example", "[::1]", "::2", "a.example:80", ""}
+    client = TestClient(make_app(searches, hosts=hosts, any_address=True))
+    passing = ["photos.example", "PHOTOS.example:80", "[::1]:9", "192.168.0.7:1"]
+    for host in [*passing, "[::2]:9", "a.example:80", "a.example"]:
         assert client.get("/api/about", headers={"host": host}).status_code == 200
     assert client.get("/api/about", headers={"host": "x.test"}).status_code == 403
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://localhost:1"]
+    "origin", ["http://evil.example", "null", "http://localhost:1", "http://[::1"]
 )
 def test_other_pages_are_refused(client, origin):
     response = client.post("/api/captions", content=png(), headers={"origin": origin})
     assert response.status_code == 403
     own = {"origin": f"http://{HOST}:8765"}
     assert client.post("/api/captions", content=png(), headers=own).is_success
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_browser_that_asks_for_another_page_gets_the_page_alone(client, site):
+    """A link may lead to the page; a script's question has no Origin where it GETs."""
+    headers = {"sec-fetch-site": site}
+    assert client.get("/", headers=headers).status_code == 200
+    for address in ("/api/search?q=dog", "/api/map", "/api/captions/0", "/pictures/0"):
+        assert client.get(address, headers=headers).status_code == 403
+        for own in ("same-origin", "none"):
+            headers_of_own = {"sec-fetch-site": own}
+            assert client.get(address, headers=headers_of_own).status_code == 200
 
 
 @pytest.mark.parametrize("address", ["/", "/pictures/0", "/nothing", "/api/about"])
@@ -257,12 +272,60 @@ def test_only_the_file_of_the_fit_is_shown(search_model, tmp_path):
     paths[3].unlink()
     paths[4].unlink()
     paths[4].symlink_to("/etc/passwd")
-    for item in (1, 3, 4):
+    paths[5].unlink()
+    os.mkfifo(paths[5])
+    for item in (1, 3, 4, 5):
         response = client.get(f"/pictures/{item}")
         assert response.status_code == 410
         assert "not" in response.json()["error"]
     # Words of a picture that is gone are found all the same.
     assert client.get("/api/captions/3").status_code == 200
+    searches.close()
+
+
+def test_pictures_are_drawn_from_files_of_any_kind(tmp_path):
+    """A JPEG is decoded no larger than needed: what is shown is the same picture."""
+    slope = np.linspace(0, 255, 3000 * 2000 * 3).reshape(2000, 3000, 3)
+    picture = Image.fromarray(slope.astype(np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    paths = [tmp_path / "a.jpg", tmp_path / "b.png"]
+    picture.save(paths[0], exif=turned)
+    picture.transpose(Image.Transpose.ROTATE_270).save(paths[1])
+    keys = [path.read_bytes() for path in paths]
+    thumbnails = Thumbnails(paths, keys, lambda data: data)
+    small = []
+    for item in range(2):
+        with Image.open(io.BytesIO(thumbnails.submit(item, 320).result())) as drawn:
+            assert drawn.size == (213, 320)
+            small.append(np.asarray(drawn.convert("RGB"), dtype=float))
+    assert np.abs(small[0] - small[1]).max() < 8
+    thumbnails.close()
+
+
+def test_names_and_captions_that_are_not_unicode_are_shown(search_model, tmp_path):
+    pictures = list(search_model.pictures)
+    pictures[0] = pictures[0].with_name(os.fsdecode(b"caf\xe9.png"))
+    captions = ["\ud800 odd", *search_model.captions[1:]]
+    gallery = search_model.caption_gallery()
+    searches = Searches(
+        search_model.retriever,
+        pictures,
+        captions,
+        search_model.item_of_caption,
+        gallery,
+    )
+    client = TestClient(make_app(searches, hosts={HOST}), base_url=f"http://{HOST}")
+    for address in (
+        "/api/about",
+        "/api/map",
+        "/api/captions/0?k=200",
+        "/api/search?q=x&k=200",
+    ):
+        assert client.get(address).status_code == 200
+    described = client.get("/api/captions/0").json()
+    assert described["name"] == "caf\ufffd.png"
+    assert "\ufffd odd" in described["captions"]
     searches.close()
 
 

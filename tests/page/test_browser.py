@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from skxmodal.datasets import load_openmoji
 
@@ -214,6 +214,47 @@ def test_captions_are_text_and_never_code(open_page, search_model):
     expect(own).to_contain_text(script)
     assert own.locator("img").count() == 0
     assert page.title() == f"Pictures for “{script}”"
+
+
+def test_a_slow_answer_does_not_land_under_another_picture(open_page, search_model):
+    page = open_page()
+    first, second = (search_model.captions_of(item)[0] for item in (3, 8))
+    held = []
+    page.route("**/api/captions/3?*", held.append)
+
+    def view(item):
+        words = search_model.captions_of(item)[0]
+        page.evaluate("i => { view(state.points.find((p) => p.item === i)) }", item)
+        expect(page.locator("#viewer-own")).to_contain_text(words)
+
+    view(3)
+    view(8)
+    near = page.locator("#viewer-near")
+    expect(near.locator("button")).to_have_count(8)
+    shown = near.all_inner_texts()
+    assert first != second
+    for route in held:
+        # The page may have given it up.
+        with contextlib.suppress(Error):
+            route.continue_()
+    page.wait_for_timeout(500)
+    assert near.all_inner_texts() == shown
+    expect(page.locator("#viewer-own")).to_contain_text(second)
+
+
+def test_a_caption_too_long_to_ask_is_text_and_no_button(open_page):
+    page = open_page()
+    words = "word " * 300
+    page.evaluate(
+        "words => view({ ...state.points[0], item: 0, name: 'x', "
+        "image: 'pictures/0?v=1', captions: [words, 'short'] })",
+        words,
+    )
+    own = page.locator("#viewer-own")
+    expect(own).to_contain_text(words.strip())
+    assert own.locator("button").all_inner_texts() == ["short"]
+    page.evaluate("words => { $('viewer').close(); searchWords(words); }", words)
+    expect(page.get_by_role("alert")).to_contain_text("longer than 1,000 characters")
 
 
 def test_the_keyboard_is_enough(open_page, search_model):

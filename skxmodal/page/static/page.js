@@ -1,9 +1,11 @@
 "use strict";
 
 const N_HITS = 12;
+const MAX_WORDS = 1000;
 const $ = (id) => document.getElementById(id);
-const state = { about: null, points: [], answer: null, ask: null, view: null, current: -1 };
+const state = { about: null, points: [], answer: null, ask: null, current: -1 };
 let running = null;
+let viewing = null;
 
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -53,11 +55,20 @@ async function search(description, start, show) {
   }
 }
 
+/* The server counts characters, not halves of them. */
+function tooLong(words) {
+  return [...words].length > MAX_WORDS;
+}
+
 function searchWords(words, { n = N_HITS, remember = true } = {}) {
   const query = words.trim();
   if (!query) {
     showError("Say what the picture should show.");
     $("words").focus();
+    return;
+  }
+  if (tooLong(query)) {
+    showError(`That is longer than ${MAX_WORDS.toLocaleString("en")} characters. Search for fewer words.`);
     return;
   }
   $("words").value = query;
@@ -128,6 +139,8 @@ function hitCard(hit, rank) {
 
 /* A picture of the gallery, and the neighbours in the other direction. */
 async function view(picture) {
+  if (viewing) viewing.abort();
+  const mine = (viewing = new AbortController());
   $("viewer-name").textContent = picture.name;
   $("viewer-image").src = `${picture.image}&large=1`;
   $("viewer-image").alt = picture.captions[0] ?? picture.name;
@@ -136,15 +149,17 @@ async function view(picture) {
   $("viewer-near").replaceChildren(make("li", { textContent: "…" }));
   if (!$("viewer").open) $("viewer").showModal();
   try {
-    const answer = await ask(`api/captions/${picture.item}?k=8`);
+    const answer = await ask(`api/captions/${picture.item}?k=8`, { signal: mine.signal });
+    if (mine !== viewing) return;
     $("viewer-near").replaceChildren(...answer.hits.map((hit) =>
       make("li", {}, wordsButton(hit.caption), ` ${hit.score.toFixed(3)}`)));
   } catch (error) {
-    $("viewer-near").replaceChildren(make("li", { textContent: error.message }));
+    if (mine === viewing) $("viewer-near").replaceChildren(make("li", { textContent: error.message }));
   }
 }
 
 function wordsButton(words) {
+  if (tooLong(words)) return make("span", { textContent: words });
   const button = make("button", { type: "button", className: "words", textContent: words });
   button.addEventListener("click", () => {
     $("viewer").close();
