@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +23,17 @@ _FORMATS_NOT_READ = (
     "*.fp16.*",
     "coreml/*",
 )
+_here_alone = ContextVar("_here_alone", default=False)
+
+
+@contextmanager
+def no_downloads() -> Iterator[None]:
+    """Take models from the hub's cache on this machine, and ask nobody for them."""
+    token = _here_alone.set(True)
+    try:
+        yield
+    finally:
+        _here_alone.reset(token)
 
 
 @lru_cache(maxsize=128)
@@ -49,6 +63,16 @@ def download(name: str, revision: str | None, trust_remote_code: bool) -> Path:
         "huggingface_hub", extra="encoders", purpose="Loading a model from the hub"
     )
     wanted = name if revision is None else f"{name} at revision {revision!r}"
+    if _here_alone.get():
+        try:
+            return Path(
+                hub.snapshot_download(name, revision=revision, local_files_only=True)
+            )
+        except Exception as e:
+            raise OSError(
+                f"The model {wanted} is not in the local hub cache, and nothing is "
+                f"downloaded here. If you trust it, get it first: `hf download {name}`."
+            ) from e
     unread, unreachable = list(_FORMATS_NOT_READ), None
     try:
         facts = hub.HfApi().model_info(name, revision=revision, timeout=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,16 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from skxmodal.persistence._errors import PersistenceError
-from skxmodal.persistence._registry import class_named
+from skxmodal.persistence._limits import check_padding, most_decoded
+from skxmodal.persistence._registry import class_named, is_own
 
 JSON = Any
-_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# What dtype.str gives. Others, such as "(2,3)f8", are parsed in many ways.
+_DTYPE = re.compile(r"[<>|=][?biufcmMOSUV]\d{0,9}(\[\d{0,9}[a-z]{1,2}\])?")
+_SCALAR_TYPE = re.compile(r"[a-z]{1,12}\d{0,3}")
+_TIMES = re.compile(r"[<>|=][mM]8(\[\d{0,9}[a-z]{1,2}\])?")
+_STRING_BYTES = 64
+_N_WORDS_OF_STATE = 624
 
 
 class ModelDecoder:
@@ -24,7 +31,10 @@ class ModelDecoder:
     ----------
     arrays : mapping of str to ndarray
         What the JSON values refer to by name.
-    trust_remote_code : bool
+    n_bytes : int, default=0
+        Size of the files, which bounds what is made of them: a small file may say
+        many times that a list is to be decoded.
+    trust_remote_code : bool, default=False
         Whether an encoder may say that it runs code from its model's repository.
 
     Attributes
@@ -34,10 +44,16 @@ class ModelDecoder:
     """
 
     def __init__(
-        self, arrays: Mapping[str, NDArray[Any]], *, trust_remote_code: bool = False
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        *,
+        n_bytes: int = 0,
+        trust_remote_code: bool = False,
     ) -> None:
         self.fingerprinted: list[tuple[Any, str, Any]] = []
         self._arrays = arrays
+        self._n_bytes_left = most_decoded(n_bytes)
+        self._joined: dict[tuple[str, str, str], list[Any]] = {}
         self._trust_remote_code = trust_remote_code
 
     def decode(self, node: JSON, where: str) -> Any:
@@ -68,15 +84,10 @@ class ModelDecoder:
             raise PersistenceError(f"{where} has the unknown form {str(node)[:80]!r}.")
         try:
             return decode(self, node, where)
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            OverflowError,
-        ) as error:
-            if isinstance(error, PersistenceError):
-                raise
+        except PersistenceError:
+            raise
+        except Exception as error:
+            # NumPy and the classes meet odd values with errors of any kind.
             raise PersistenceError(
                 f"{where} can't be read as {kind!r}: {error}."
             ) from error
@@ -84,22 +95,26 @@ class ModelDecoder:
     def _object(self, node: dict[str, JSON], where: str) -> Any:
         cls = class_named(node["class"])
         prefix = f"{where}." if where else ""
-        state = {}
+        state: dict[str, Any] = {}
         for part in ("params", "fitted"):
             for name, item in node[part].items():
                 if not name.isidentifier() or name.startswith("__") or name in state:
                     raise PersistenceError(f"{prefix}{name} is no attribute's name.")
-                if part == "fitted" and callable(getattr(cls, name, None)):
+                if callable(getattr(cls, name, None)):
                     raise PersistenceError(
                         f"{prefix}{name} would replace a method of {cls.__name__}."
                     )
                 state[name] = self.decode(item, f"{prefix}{name}")
+        _check_params(cls, node["params"].keys(), where or cls.__name__)
         if state.get("trust_remote_code") and not self._trust_remote_code:
             raise PersistenceError(
                 f"{where or cls.__name__} was saved with trust_remote_code=True: it "
                 "runs code from its model's repository. If you trust that code, load "
                 "with trust_remote_code=True."
             )
+        if is_own(cls) and not isinstance(state.get("cache"), bool):
+            # Whoever made the model does not say where files are written here.
+            state.update(dict.fromkeys(state.keys() & {"cache"}))
         obj: Any = object.__new__(cls)
         restore = getattr(cls, "__setstate__", None)
         # scikit-learn's own looks for the version that it puts into its pickles.
@@ -108,6 +123,8 @@ class ModelDecoder:
         else:
             restore(obj, state)
         if "fingerprint" in node:
+            if not callable(getattr(obj, "fingerprint", None)):
+                raise PersistenceError(f"{where or cls.__name__} has no fingerprint.")
             expected = self.decode(node["fingerprint"], f"{prefix}fingerprint()")
             self.fingerprinted.append((obj, where or cls.__name__, expected))
         return obj
@@ -122,14 +139,13 @@ class ModelDecoder:
         return array.T if node.get("order") == "F" else array
 
     def _times(self, node: dict[str, JSON], where: str) -> NDArray[Any]:
-        dtype = np.dtype(node["dtype"])
-        if dtype.kind not in "mM":
-            raise PersistenceError(f"{where} has the wrong type {dtype}.")
-        return self.decode(node["array"], where).view(dtype)
+        array = self.decode(node["array"], where)
+        return array.view(np.dtype(_matched(_TIMES, node["dtype"])))
 
     def _mixed_array(self, node: dict[str, JSON], where: str) -> NDArray[Any]:
         items = self._sequence(node["items"], where)
         if node["type"] == "text_array":
+            self._take(check_padding(items, where))
             return np.array(items, dtype=np.str_).reshape(node["shape"])
         array = np.empty(len(items), dtype=object)
         for i, item in enumerate(items):
@@ -138,10 +154,24 @@ class ModelDecoder:
 
     def _sequence(self, items: JSON, where: str) -> list[Any]:
         if isinstance(items, dict):
-            return _JOINED[items["type"]](
-                self._named(items["content"]), self._named(items["lengths"])
-            )
+            return self._split(items["type"], items["content"], items["lengths"])
         return [self.decode(item, f"{where}[{i}]") for i, item in enumerate(items)]
+
+    def _split(self, kind: str, content: str, lengths: str) -> list[Any]:
+        whole, of_each = self._named(content), self._named(lengths)
+        self._take(of_each.size * np.dtype(np.intp).itemsize)
+        key = (kind, content, lengths)
+        if key not in self._joined:
+            self._take(of_each.size * _STRING_BYTES + whole.size)
+            self._joined[key] = _JOINED[kind](whole, of_each)
+        return list(self._joined[key])
+
+    def _take(self, n_bytes: int) -> None:
+        self._n_bytes_left -= n_bytes
+        if self._n_bytes_left < 0:
+            raise PersistenceError(
+                "what it describes is many times as large as its files."
+            )
 
     def _collection(self, node: dict[str, JSON], where: str) -> Any:
         kinds = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
@@ -154,15 +184,26 @@ class ModelDecoder:
         }
 
     def _random_state(self, node: dict[str, JSON], where: str) -> Any:
+        state = self.decode(node["state"], where)
+        # set_state looks neither at the key's length nor at the position in it.
+        key, pos = state["state"]["key"], state["state"]["pos"]
+        if (
+            state["bit_generator"] != "MT19937"
+            or key.dtype != np.uint32
+            or key.shape != (_N_WORDS_OF_STATE,)
+            or type(pos) is not int
+            or not 0 <= pos <= _N_WORDS_OF_STATE
+        ):
+            raise PersistenceError(f"{where} is no state of a RandomState.")
         random_state = np.random.RandomState()
-        random_state.set_state(self.decode(node["state"], where))
+        random_state.set_state(state)
         return random_state
 
     def _scalar(self, node: dict[str, JSON], where: str) -> Any:
         return self.decode(node["array"], where)[()]
 
     def _scalar_type(self, node: dict[str, JSON], where: str) -> Any:
-        return np.dtype(node["value"]).type
+        return np.dtype(_matched(_SCALAR_TYPE, node["value"])).type
 
     def _float(self, node: dict[str, JSON], where: str) -> float:
         return {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}[node["value"]]
@@ -171,10 +212,29 @@ class ModelDecoder:
         return Path(node["value"])
 
     def _dtype(self, node: dict[str, JSON], where: str) -> np.dtype[Any]:
-        return np.dtype(node["value"])
+        return np.dtype(_matched(_DTYPE, node["value"]))
 
     def _bytes(self, node: dict[str, JSON], where: str) -> bytes:
         return bytes.fromhex(node["hex"])
+
+
+def _check_params(cls: type, given: Any, where: str) -> None:
+    names = getattr(cls, "_get_param_names", lambda: given)()
+    for problem, wrong in (
+        ("lacks the parameter", set(names) - given),
+        ("has no parameter", given - set(names)),
+    ):
+        for name in sorted(wrong):
+            raise PersistenceError(
+                f"{where} {problem} {name!r}. Was it saved by another version? Its "
+                "manifest says by which."
+            )
+
+
+def _matched(form: re.Pattern[str], value: JSON) -> str:
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise ValueError(f"{str(value)[:40]!r} is no type of NumPy's")
+    return value
 
 
 def _split_bytes(content: NDArray[Any], lengths: NDArray[Any]) -> list[bytes]:

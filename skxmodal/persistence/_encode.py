@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxmodal.persistence._errors import PersistenceError
-from skxmodal.persistence._registry import name_of
+from skxmodal.persistence._limits import check_padding
+from skxmodal.persistence._registry import is_own, name_of
 
 JSON = Any
 _STORED_KINDS = "biuf"
@@ -64,10 +65,14 @@ class ModelEncoder:
                 return value
             return {"type": "float", "value": repr(value)}
         if id(value) in self._open:
-            raise PersistenceError(f"{where} contains itself.")
+            raise PersistenceError(f"{where or 'The estimator'} contains itself.")
         self._open.add(id(value))
         try:
             return self._encode_compound(value, where)
+        except RecursionError:
+            raise PersistenceError(
+                f"{where[:100] or 'The estimator'} is nested too deeply to be saved."
+            ) from None
         finally:
             self._open.discard(id(value))
 
@@ -81,33 +86,41 @@ class ModelEncoder:
             return {"type": "scalar", "array": self._array(np.asarray(value), where)}
         if isinstance(value, Path):
             return {"type": "path", "value": os.fspath(value)}
-        if isinstance(value, np.dtype):
+        if isinstance(value, np.dtype) and value.names is None and not value.subdtype:
             return {"type": "dtype", "value": value.str}
         if isinstance(value, type) and issubclass(value, np.generic):
             return {"type": "scalar_type", "value": np.dtype(value).name}
         if isinstance(value, np.random.RandomState):
             state = value.get_state(legacy=False)
+            if state["bit_generator"] != "MT19937":
+                raise PersistenceError(
+                    f"{where} draws from {state['bit_generator']}; a model on disk can "
+                    "hold a RandomState of MT19937 alone, as RandomState(seed) makes."
+                )
             return {"type": "random_state", "state": self.encode(state, where)}
         name = name_of(value)
         if name is not None:
             return self._object(value, name, where)
         kind = type(value)
         raise PersistenceError(
-            f"{where} is {kind.__module__}.{kind.__qualname__}, which a model on disk "
-            "can't hold: only numbers, text, paths, arrays and skxmodal's own classes. "
-            "Register a class of your own with skxmodal.persistence.register, or use "
-            "skops.io.dump."
+            f"{where or 'The estimator'} is {kind.__module__}.{kind.__qualname__}, "
+            "which a model on disk can't hold: only numbers, text, paths, arrays and "
+            "skxmodal's own classes. Register a class of your own with "
+            "skxmodal.persistence.register, or use skops.io.dump."
         )
 
     def _object(self, value: Any, name: str, where: str) -> JSON:
         state = value.__getstate__()
         if not isinstance(state, dict):
             raise PersistenceError(
-                f"{where}: {name}.__getstate__ gave {type(state).__name__} where a "
-                "model on disk needs a dict."
+                f"{where or 'The estimator'}: {name}.__getstate__ gave "
+                f"{type(state).__name__} where a model on disk needs a dict."
             )
         prefix = f"{where}." if where else ""
         known = value.get_params(deep=False) if hasattr(value, "get_params") else {}
+        if is_own(type(value)) and not isinstance(state.get("cache"), bool):
+            # A place on this machine, and no part of what the model computes.
+            state = state | dict.fromkeys(state.keys() & known.keys() & {"cache"})
         node: dict[str, JSON] = {"type": "object", "class": name}
         parts = {"params": known.keys() & state.keys(), "fitted": state.keys() - known}
         for part, attributes in parts.items():
@@ -128,10 +141,13 @@ class ModelEncoder:
 
     def _array(self, value: NDArray[Any], where: str) -> JSON:
         if value.dtype.kind in "OU":
+            items = value.ravel().tolist()
+            if value.dtype.kind == "U":
+                check_padding(items, where)
             return {
                 "type": "object_array" if value.dtype.kind == "O" else "text_array",
                 "shape": list(value.shape),
-                "items": self._sequence(value.ravel().tolist(), where),
+                "items": self._sequence(items, where),
             }
         if value.dtype.kind in "mM":
             whole = value.astype(np.int64)

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import secrets
 import stat
 import time
@@ -34,6 +35,7 @@ _ALIGNMENT = 64
 _READ_BYTES = 1 << 22
 _ABANDONED_AFTER_SECONDS = 3600
 _READ_ATTEMPTS = 20
+_ARRAYS = re.compile(r"arrays-[0-9a-f]{16}\.safetensors")
 # The names that safetensors gives NumPy's types.
 _DTYPES = {
     "bool": "BOOL",
@@ -60,7 +62,9 @@ def save(
     """Save an estimator as a folder with a JSON manifest and safetensors.
 
     A model that is there already is replaced in one step: whatever happens
-    meanwhile, the folder holds the old model or the new one, whole.
+    meanwhile, the folder holds the old model or the new one, whole. Where an encoder
+    keeps its cache of embeddings is not saved: the loaded one uses the default place,
+    or none where `cache` was False.
 
     Parameters
     ----------
@@ -81,8 +85,9 @@ def save(
     Raises
     ------
     PersistenceError
-        If something in the estimator can't be stored, such as a function or a class
-        that is not registered, or if `path` is something other than a saved model.
+        If `estimator` is none, if something in it can't be stored, such as a function
+        or a class that is not registered, or if `path` is something other than a
+        saved model.
 
     See Also
     --------
@@ -104,23 +109,30 @@ def save(
     folder = Path(path).expanduser()
     replaced = _check_destination(folder)
     encoder = ModelEncoder()
+    model = encoder.encode(estimator, "")
+    if not isinstance(model, dict) or model["type"] != "object":
+        raise PersistenceError(
+            f"{estimator!r:.60} is no estimator. Save one of skxmodal's, and what "
+            "belongs to it as metadata."
+        )
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "versions": _versions(),
-        "model": encoder.encode(estimator, ""),
+        "model": model,
         "metadata": encoder.encode(dict(metadata or {}), "metadata"),
     }
     folder.mkdir(parents=True, exist_ok=True)
     # A new name each time, so that a model being read stays whole until the end.
     arrays = folder / f"arrays-{secrets.token_hex(8)}.safetensors"
-    manifest["arrays"] = _write_arrays(encoder.arrays, arrays)
-    manifest["checksum"] = _checksum(manifest)
     try:
+        manifest["arrays"] = _write_arrays(encoder.arrays, arrays)
+        manifest["checksum"] = _checksum(manifest)
         with whole_file(folder / MANIFEST, durable=True) as stream:
             stream.write(json.dumps(manifest, indent=1).encode("ascii"))
     except BaseException:
-        arrays.unlink(missing_ok=True)
+        if not _is_named(arrays.name, folder):
+            arrays.unlink(missing_ok=True)
         raise
     _remove_replaced(folder, replaced, arrays.name)
     return folder
@@ -144,9 +156,10 @@ def load(
         The folder.
     check_encoders : bool, default=True
         Whether to compare the fingerprint of each encoder (model, revision,
-        weights, preprocessing) with what it was when the model was saved. Without
-        the check a model can be loaded where its encoders are not installed, to
-        work on embeddings.
+        weights, preprocessing) with what it was when the model was saved. That needs
+        the encoders' files on this machine: nothing is downloaded, whatever the model
+        names. Without the check a model can be loaded where its encoders are not
+        installed, to work on embeddings.
     trust_remote_code : bool, default=False
         Whether an encoder may have ``trust_remote_code=True``.
     return_metadata : bool, default=False
@@ -166,7 +179,8 @@ def load(
         If there is no folder at `path`.
     PersistenceError
         If the folder holds no saved model, a damaged one, one of a newer format or
-        of a class that is not skxmodal's, or if an encoder has changed.
+        of a class that is not skxmodal's, or if an encoder has changed or is not on
+        this machine.
 
     See Also
     --------
@@ -186,12 +200,20 @@ def load(
     folder = Path(path).expanduser()
     try:
         manifest, arrays = _read(folder)
-        decoder = ModelDecoder(arrays, trust_remote_code=trust_remote_code)
+        decoder = ModelDecoder(
+            arrays,
+            n_bytes=manifest["arrays"]["bytes"] + (folder / MANIFEST).stat().st_size,
+            trust_remote_code=trust_remote_code,
+        )
+        if manifest["model"]["type"] != "object":
+            raise PersistenceError("it holds no estimator.")
         estimator = decoder.decode(manifest["model"], "")
         metadata = decoder.decode(manifest["metadata"], "metadata")
     except PersistenceError as error:
         raise PersistenceError(f"{folder}: {error}") from error
-    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:
         raise PersistenceError(
             f"{folder}: {MANIFEST} has not the form of a model's: {error!r}."
         ) from error
@@ -208,13 +230,27 @@ def _check_destination(folder: Path) -> str | None:
     if not folder.is_dir():
         raise PersistenceError(f"{folder} is a file; a model is saved as a folder.")
     if (folder / MANIFEST).exists():
-        arrays = _read_manifest(folder, check=False).get("arrays")
+        try:
+            arrays = _read_manifest(folder, check=False).get("arrays")
+        except PersistenceError as error:
+            raise PersistenceError(
+                f"{folder}: {error} Nothing was saved. Give a new folder, or remove "
+                "this one if it was a model."
+            ) from error
         return str(arrays.get("file")) if isinstance(arrays, dict) else None
     if all(_is_ours(path) for path in folder.iterdir()):
         return None
     raise PersistenceError(
         f"{folder} holds other files and no saved model. Give a new folder."
     )
+
+
+def _is_named(arrays: str, folder: Path) -> bool:
+    """Whether the manifest is there that names the arrays, though a sync failed."""
+    try:
+        return arrays in (folder / MANIFEST).read_text()
+    except FileNotFoundError:
+        return False
 
 
 def _is_ours(path: Path) -> bool:
@@ -328,9 +364,9 @@ def _read_arrays(folder: Path, manifest: dict[str, Any]) -> dict[str, NDArray[An
         "safetensors", extra="cli", purpose="Loading a saved model"
     )
     described = manifest["arrays"]
-    path = folder / described["file"]
-    if path.parent != folder:
+    if not _ARRAYS.fullmatch(described["file"]):
         raise PersistenceError("the arrays must be a file in the same folder.")
+    path = folder / described["file"]
     # One look at the file: a save elsewhere may remove it at any moment.
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -353,14 +389,19 @@ def _read_arrays(folder: Path, manifest: dict[str, Any]) -> dict[str, NDArray[An
     try:
         with safetensors.safe_open(path, framework="numpy") as tensors:
             return {name: tensors.get_tensor(name) for name in list(tensors.keys())}
-    except (safetensors.SafetensorError, TypeError, ValueError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:
         raise PersistenceError(f"{path.name} is no safetensors: {error}.") from error
 
 
 def _check_fingerprint(encoder: Any, where: str, expected: Any, folder: Path) -> None:
+    from skxmodal.encoders._hub import no_downloads
+
     try:
-        found = encoder.fingerprint()
-    except (ImportError, OSError, ValueError) as error:
+        with no_downloads():
+            found = encoder.fingerprint()
+    except Exception as error:
         raise PersistenceError(
             f"{folder}: {where} can't be compared with the encoder that the model was "
             f"fitted with: {error} To use the model on embeddings alone, load it with "

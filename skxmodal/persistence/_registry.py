@@ -16,7 +16,6 @@ _MODULES = {
     "ContrastiveTuner": "skxmodal.encoders",
     "CrossModalRetriever": "skxmodal.retriever",
     "DualSoftmax": "skxmodal.neighbors",
-    "EmbeddingCache": "skxmodal.encoders._cache",
     "ExactIndex": "skxmodal.neighbors",
     "FrozenEstimator": "sklearn.frozen",
     "GMLPMapper": "skxmodal.mappers",
@@ -79,13 +78,22 @@ def register(new_class: ClassT) -> ClassT:
     """
     name = new_class.__name__
     known = _registered.get(name)
-    same = known is not None and known.__qualname__ == new_class.__qualname__
+    same = known is not None and _place(known) == _place(new_class)
     if name in _MODULES or (known is not None and not same):
         raise ValueError(
             f"A class named {name!r} is registered already; rename this one."
         )
     _registered[name] = new_class
     return new_class
+
+
+def _place(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is in the registry from the start."""
+    return _registered.get(cls.__name__) is not cls
 
 
 def name_of(obj: Any) -> str | None:

@@ -220,7 +220,7 @@ def test_a_slow_answer_does_not_land_under_another_picture(open_page, search_mod
     page = open_page()
     first, second = (search_model.captions_of(item)[0] for item in (3, 8))
     held = []
-    page.route("**/api/captions/3?*", held.append)
+    page.route("**/api/captions/3?*", lambda route: held.append(route))
 
     def view(item):
         words = search_model.captions_of(item)[0]

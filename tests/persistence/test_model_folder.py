@@ -4,10 +4,13 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from functools import reduce
+from operator import getitem
 
 import numpy as np
 import pytest
@@ -16,7 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from skxmodal import LeastSquaresMapper, ProcrustesMapper
+from skxmodal import (
+    LeastSquaresMapper,
+    ProcrustesMapper,
+    RelativeMapper,
+    TextEncoder,
+)
 from skxmodal.datasets import make_paired_embeddings
 from skxmodal.persistence import PersistenceError, load, save
 from skxmodal.persistence._model_folder import _checksum
@@ -41,6 +49,19 @@ def edit(model, change):
     change(manifest)
     manifest["checksum"] = _checksum(manifest)
     path.write_text(json.dumps(manifest))
+
+
+def replace_arrays(model, change):
+    """Change the arrays as somebody would who means harm: checksums and all."""
+    path = arrays_of(model)
+    arrays = safetensors.numpy.load_file(path)
+    change(arrays)
+    safetensors.numpy.save_file(arrays, path)
+    content = path.read_bytes()
+    digest = hashlib.blake2b(content, digest_size=32).hexdigest()
+    edit(
+        model, lambda found: found["arrays"].update(bytes=len(content), blake2b=digest)
+    )
 
 
 def test_nothing_is_there(tmp_path):
@@ -157,13 +178,27 @@ def test_attributes_that_are_none(model, part, name):
         load(model)
 
 
-def test_methods_are_not_replaced(model):
-    edit(model, lambda manifest: manifest["model"]["fitted"].update(transform="x"))
+@pytest.mark.parametrize("part", ["params", "fitted"])
+def test_methods_are_not_replaced(model, part):
+    edit(model, lambda manifest: manifest["model"][part].update(transform="x"))
     with pytest.raises(PersistenceError, match="would replace a method"):
         load(model)
 
 
-@pytest.mark.parametrize("name", ["../other", "/etc/passwd", "sub/x.safetensors", "."])
+def test_parameters_are_those_of_the_class(model):
+    edit(model, lambda manifest: manifest["model"]["params"].update(alpha=1))
+    with pytest.raises(PersistenceError, match="has no parameter 'alpha'"):
+        load(model)
+    edit(model, lambda manifest: manifest["model"].update(params={}))
+    with pytest.raises(PersistenceError, match=r"lacks the parameter '\w+'\. Was it"):
+        load(model)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../other", "/etc/passwd", "sub/x.safetensors", ".", "a\0b", "a" * 5000]
+    + ["\ud800", "arrays-1.safetensors", "arrays-0123456789abcdef.safetensors\n"],
+)
 def test_arrays_are_read_from_the_folder_alone(model, name):
     edit(model, lambda manifest: manifest["arrays"].update(file=name))
     with pytest.raises(PersistenceError, match="must be a file in the same folder"):
@@ -193,17 +228,152 @@ def test_lengths_of_texts_that_do_not_fit(tmp_path, change):
     mapper.words_ = [f"word {number}" for number in range(5000)]
     model = save(mapper, tmp_path / "model")
     assert load(model).words_ == mapper.words_
-    path = arrays_of(model)
-    arrays = safetensors.numpy.load_file(path)
-    arrays["words_.lengths"] = change(arrays["words_.lengths"])
-    safetensors.numpy.save_file(arrays, path)
-    content = path.read_bytes()
-    digest = hashlib.blake2b(content, digest_size=32).hexdigest()
-    edit(
-        model, lambda found: found["arrays"].update(bytes=len(content), blake2b=digest)
-    )
+
+    def change_lengths(arrays):
+        arrays["words_.lengths"] = change(arrays["words_.lengths"])
+
+    replace_arrays(model, change_lengths)
     with pytest.raises(PersistenceError, match="lengths of a list do not fit"):
         load(model)
+
+
+def metadata_node(manifest):
+    ((_, node),) = manifest["metadata"]["items"]
+    return node
+
+
+def test_a_fingerprint_of_what_has_none(model):
+    edit(model, lambda manifest: manifest["model"].update(fingerprint=None))
+    with pytest.raises(PersistenceError, match="ProcrustesMapper has no fingerprint"):
+        load(model)
+
+
+@pytest.mark.parametrize("kind", ["dtype", "scalar_type", "times"])
+@pytest.mark.parametrize(
+    "value", ["(1,,2)f8", "(" * 2000 + "f8", "(3,)<f8", "f8,f4", "", 3, None, "O,O"]
+)
+def test_types_of_numbers_that_are_none(model, kind, value):
+    node = {"type": kind, "value": value, "dtype": value}
+    node["array"] = {"type": "array", "name": "x_mean_"}
+    edit(model, lambda manifest: manifest.update(metadata=node))
+    with pytest.raises(PersistenceError, match="metadata can't be read as"):
+        load(model)
+
+
+@pytest.mark.parametrize("pos", [-1, -(2**30), 625, 2**31, 2**70, 1.5, True, None, "1"])
+def test_a_position_outside_of_a_random_state(tmp_path, pos):
+    mapper = RelativeMapper(random_state=np.random.RandomState(0))
+    model = save(mapper, tmp_path / "model")
+
+    def change(manifest):
+        node = manifest["model"]["params"]["random_state"]["state"]
+        state = dict(node["items"])
+        for item in state["state"]["items"]:
+            if item[0] == "pos":
+                item[1] = pos
+
+    edit(model, change)
+    with pytest.raises(PersistenceError, match="random_state is no state of a Random"):
+        load(model)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda key: key[:10], lambda key: key.astype(np.int64)]
+)
+def test_another_key_of_a_random_state(tmp_path, change):
+    mapper = RelativeMapper(random_state=np.random.RandomState(0))
+    model = save(mapper, tmp_path / "model")
+
+    def change_key(arrays):
+        (name,) = arrays
+        arrays[name] = change(arrays[name])
+
+    replace_arrays(model, change_key)
+    with pytest.raises(PersistenceError, match="random_state is no state of a Random"):
+        load(model)
+
+
+def test_other_generators_are_refused_when_saved(tmp_path):
+    mapper = RelativeMapper(random_state=np.random.RandomState(np.random.PCG64(0)))
+    with pytest.raises(PersistenceError, match="random_state draws from PCG64"):
+        save(mapper, tmp_path / "model")
+
+
+def test_a_small_file_does_not_become_a_large_array_of_texts(tmp_path):
+    names = np.array(["abc"] * 30)
+    model = save(ProcrustesMapper(), tmp_path / "model", metadata={"names": names})
+
+    def one_long(arrays):
+        for name in arrays:
+            if name.endswith(".text"):
+                arrays[name] = np.full(200_000, 120, dtype=np.uint8)
+            else:
+                arrays[name] = np.r_[200_000, np.zeros(199_999, dtype=np.int64)]
+
+    replace_arrays(model, one_long)
+    edit(model, lambda manifest: metadata_node(manifest).update(shape=[200_000]))
+    with pytest.raises(PersistenceError, match="texts, each padded to 200000"):
+        load(model)
+    # Nor is such an array saved, which could not be loaded.
+    names = np.array(["x" * 20_000] + [""] * 20_000)
+    with pytest.raises(PersistenceError, match=r"Make it an array of objects"):
+        save(ProcrustesMapper(), model, metadata={"names": names})
+
+
+def test_a_list_named_many_times_is_decoded_once_and_within_a_bound(tmp_path):
+    words = [f"word {number}" for number in range(30)]
+    model = save(ProcrustesMapper(), tmp_path / "model", metadata={"words": words})
+
+    def repeat(manifest):
+        node = metadata_node(manifest)
+        node.update(items=[node.copy()] * 3)
+
+    edit(model, repeat)
+    again = load(model, return_metadata=True)[1]["words"]
+    assert again == [words] * 3
+    assert again[0] is not again[1]
+    assert again[0][0] is again[1][0]
+
+    def many(arrays):
+        for name in arrays:
+            dtype = np.uint8 if name.endswith(".text") else np.int64
+            arrays[name] = np.ones(100_000, dtype=dtype)
+
+    replace_arrays(model, many)
+    edit(
+        model, lambda m: metadata_node(m).update(items=metadata_node(m)["items"] * 7000)
+    )
+    with pytest.raises(PersistenceError, match="many times as large as its files"):
+        load(model)
+
+
+def test_a_cache_is_made_where_the_loader_says(tmp_path, tiny_bert):
+    encoder = TextEncoder(str(tiny_bert), cache=tmp_path / "mine")
+    model = save(encoder, tmp_path / "model")
+    assert str(tmp_path / "mine") not in (model / "manifest.json").read_text()
+    assert load(model).cache is None
+    foreign = {"type": "path", "value": str(tmp_path / "foreign")}
+    edit(model, lambda manifest: manifest["model"]["params"].update(cache=foreign))
+    assert load(model).cache is None
+    for kept in (True, False):
+        assert load(save(TextEncoder(str(tiny_bert), cache=kept), model)).cache is kept
+
+
+def test_nothing_is_asked_for_when_a_model_names_one_of_the_hub(
+    tmp_path, tiny_bert, monkeypatch
+):
+    model = save(TextEncoder(str(tiny_bert)), tmp_path / "model")
+    edit(
+        model,
+        lambda manifest: manifest["model"]["params"].update(model="attacker/x"),
+    )
+    asked = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, place: asked.append(place))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with pytest.raises(PersistenceError, match="get it first: `hf download attacker/x"):
+        load(model)
+    assert asked == []
+    assert load(model, check_encoders=False).model == "attacker/x"
 
 
 def test_a_folder_of_our_own_leftovers_is_used(tmp_path):
@@ -219,13 +389,17 @@ json_like = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats()
-    | st.sampled_from(["object", "array", "text", "ProcrustesMapper", "coef_", "<f8"]),
+    | st.sampled_from(["object", "array", "text", "ProcrustesMapper", "coef_", "<f8"])
+    | st.sampled_from(
+        ["TextEncoder", "x_mean_", "(1,,2)f8", "a\0b", "\ud800", "<M8[D]"]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
                 ["type", "class", "params", "fitted", "items", "name", "array", "value"]
                 + ["content", "lengths", "shape", "state", "dtype", "hex", "order"]
+                + ["fingerprint", "random_state", "pos", "key", "bit_generator"]
             ),
             inner,
             max_size=4,
@@ -256,14 +430,30 @@ json_like = st.recursive(
 
 
 @settings(max_examples=5 * settings().max_examples, deadline=None)
-@given(node=json_like, place=st.sampled_from(["model", "metadata", "arrays"]))
+@given(
+    node=json_like,
+    place=st.sampled_from(
+        [("model",), ("metadata",), ("arrays",), ("arrays", "file"), ("versions",)]
+        + [
+            ("model", "fingerprint"),
+            ("model", "params"),
+            ("model", "params", "scaling"),
+        ]
+        + [("model", "fitted", "x_mean_"), ("model", "class"), ("format_version",)]
+    ),
+)
 def test_any_manifest_loads_or_is_refused(tmp_path_factory, node, place):
     model = tmp_path_factory.getbasetemp() / "odd"
     if not model.exists():
         save(ProcrustesMapper().fit(X, Y), model)
     content = (model / "manifest.json").read_text()
     try:
-        edit(model, lambda manifest: manifest.update({place: node}))
+        edit(
+            model,
+            lambda manifest: reduce(getitem, place[:-1], manifest).update(
+                {place[-1]: node}
+            ),
+        )
         try:
             load(model)
         except PersistenceError as error:
@@ -296,23 +486,36 @@ def test_other_files_are_not_overwritten(tmp_path):
     with pytest.raises(PersistenceError, match="is a file; a model is saved as"):
         save(LeastSquaresMapper(), tmp_path / "thesis.txt")
     (tmp_path / "manifest.json").write_text('{"name": "a web app"}')
-    with pytest.raises(PersistenceError, match="not that of a skxmodal model"):
+    with pytest.raises(PersistenceError, match="not that of a skxmodal model") as info:
         save(LeastSquaresMapper(), tmp_path)
+    assert str(tmp_path) in str(info.value)
+    assert "Give a new folder" in str(info.value)
     assert (tmp_path / "thesis.txt").read_text() == "x"
 
 
-def test_a_disk_that_is_full_leaves_the_old_model(model, monkeypatch):
+@pytest.mark.parametrize(
+    "n_synced", range(4), ids=["arrays", "folder", "manifest", "folder again"]
+)
+def test_a_disk_that_is_full_leaves_the_old_model(model, monkeypatch, n_synced):
     before = load(model).transform(X)
+    fitted = LeastSquaresMapper().fit(X, Y)
+    synced = []
+    sync = os.fsync
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def full(file):
+        if len(synced) == n_synced:
+            raise OSError(28, "No space left on device")
+        synced.append(file)
+        sync(file)
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        save(LeastSquaresMapper().fit(X, Y), model)
+        save(fitted, model)
     monkeypatch.undo()
-    assert_array_equal(load(model).transform(X), before)
-    assert len(list(model.iterdir())) == 2
+    # Once the manifest is replaced it is the new model that must be whole.
+    expected = before if n_synced < 3 else fitted.transform(X)
+    assert_array_equal(load(model).transform(X), expected)
+    assert len(list(model.iterdir())) == 2 + (n_synced == 3)
 
 
 _SAVE_FOR_EVER = """

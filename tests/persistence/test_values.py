@@ -150,6 +150,13 @@ def cycle():
     return value
 
 
+def deep():
+    value = []
+    for _ in range(5000):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -160,7 +167,9 @@ def cycle():
         (np.array([1j]), "value is an array of complex128"),
         (np.zeros(2, dtype=[("a", "f4")]), "value is an array of"),
         (np.ma.masked_array([1.0], [True]), r"value is numpy\.ma"),
+        (np.dtype([("a", "f4")]), r"value is numpy\.dtype"),
         (cycle(), r"value\[0\]\[0\] contains itself"),
+        (deep(), r"value.* is nested too deeply"),
     ],
     ids=[
         "function",
@@ -170,7 +179,9 @@ def cycle():
         "complex",
         "record",
         "mask",
+        "record type",
         "cycle",
+        "deep",
     ],
 )
 def test_what_can_not_be_stored_is_named(value, message, tmp_path):
@@ -183,8 +194,16 @@ def test_a_class_that_is_not_registered(tmp_path):
     class Unknown:
         pass
 
-    with pytest.raises(PersistenceError, match="Register a class of your own"):
+    with pytest.raises(
+        PersistenceError, match=r"^The estimator is .*Unknown, .*Register a class of"
+    ):
         save(Unknown(), tmp_path / "model")
+
+
+@pytest.mark.parametrize("value", [3, "text", None, [1], np.arange(3)])
+def test_what_is_no_estimator(value, tmp_path):
+    with pytest.raises(PersistenceError, match="is no estimator"):
+        save(value, tmp_path / "model")
 
 
 def test_a_class_that_only_shares_a_name(tmp_path):
@@ -207,6 +226,9 @@ def test_register_refuses_a_name_that_is_taken():
     with pytest.raises(ValueError, match="'Thing' is registered already"):
         register(define())
     assert register(mine) is mine
+    elsewhere = type("Thing", (), {"__module__": "another_package"})
+    with pytest.raises(ValueError, match="'Thing' is registered already"):
+        register(elsewhere)
 
 
 scalars = (
