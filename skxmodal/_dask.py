@@ -6,7 +6,8 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from skxmodal._validation import is_dask
 
 # Partial results that one task merges.
 FAN_IN = 8
+# Whose frames a warning passes over.
+_PACKAGES = ("skxmodal", "sklearn")
 
 
 class ShardError(RuntimeError):
@@ -29,6 +32,14 @@ class ShardError(RuntimeError):
     >>> issubclass(ShardError, RuntimeError)
     True
     """
+
+
+class RefusedValue(ShardError, ValueError):
+    """A shard whose values are refused by what computes it, such as an encoder."""
+
+
+class RefusedType(ShardError, TypeError):
+    """A shard whose items are of a type that what computes it refuses."""
 
 
 class InvalidBlock(ValueError):
@@ -77,9 +88,10 @@ def as_array(rows: Any, name: str) -> Any:
     TypeError
         If they are a Dask collection without columns, such as a bag.
     """
-    if hasattr(rows, "to_dask_array"):
+    # A Delayed value seems to have any attribute, its class has not.
+    if hasattr(type(rows), "to_dask_array"):
         rows = rows.to_dask_array()
-    if not (is_dask(rows) and hasattr(rows, "chunks")):
+    if not (is_dask(rows) and hasattr(type(rows), "chunks")):
         raise TypeError(
             f"{name} must be a Dask array or DataFrame of numbers, got "
             f"{type(rows).__name__}. Encode raw items first: "
@@ -218,8 +230,19 @@ def _warn_of_rechunk(first: str, other: str) -> None:
         f"to the chunks of {first}, which moves its rows between workers. Chunk them "
         "alike where they are read.",
         UserWarning,
-        stacklevel=2,
+        stacklevel=_levels_to_caller(),
     )
+
+
+def _levels_to_caller() -> int:
+    """The stacklevel at which the code that called this package stands."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        level += 1
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _PACKAGES:
+            break
+    return level
 
 
 def block_names(array: Any, kind: str = "block") -> list[str]:
@@ -293,16 +316,29 @@ def gather_blocks(
             raise error.named(names) from None
         return results[0] if last_only else list(results)
     futures = client.compute(leaves)
-    if not last_only:
-        wait_for_blocks(futures, names)
-        return client.gather(futures)
-    last = futures.pop()
-    wait_for_blocks(futures, names, release=True)
-    return last.result()
+    named = name_futures(futures, names)
+    last = futures.pop() if last_only else None
+    try:
+        if last is None:
+            return gather_futures(client, futures, named)
+        # Each is let go once it is there, so that moments don't pile up.
+        wait_for_blocks(futures, named, release=True)
+        return result_of(last, "the merged blocks", named)
+    except BaseException:
+        # The error's traceback would hold them, and what nobody waits for would run on.
+        for future in (*futures, last):
+            if future is not None:
+                future.release()
+        raise
+
+
+def name_futures(futures: list[Any], names: Sequence[str]) -> dict[str, str]:
+    """The name of each future's block, by the future's key."""
+    return {future.key: name for future, name in zip(futures, names, strict=False)}
 
 
 def wait_for_blocks(
-    futures: list[Any], names: Sequence[str], *, release: bool = False
+    futures: list[Any], named: dict[str, str], *, release: bool = False
 ) -> None:
     """Wait until every future is done, and name the first that fails.
 
@@ -315,26 +351,99 @@ def wait_for_blocks(
     """
     from distributed import as_completed
 
-    number = {future.key: place for place, future in enumerate(futures)}
     waiting = as_completed(futures)
     if release:
         futures.clear()
-    for future in waiting:
+    failed = next((future for future in waiting if future.status != "finished"), None)
+    # The others are let go before the error, whose traceback would hold them.
+    del waiting
+    if failed is not None:
+        raise_named(failed, named.get(failed.key, "a block"), named)
+
+
+def gather_futures(client: Any, futures: list[Any], named: dict[str, str]) -> list[Any]:
+    """Results of futures; what fails is named, after it was there once too."""
+    wait_for_blocks(futures, named)
+    try:
+        return list(client.gather(futures))
+    except Exception:
+        # Its worker has died since, and it can't be computed again.
+        wait_for_blocks(futures, named)
+        raise
+
+
+def result_of(future: Any, name: str, named: dict[str, str]) -> Any:
+    """The result of a future, or the error of the block that it failed for.
+
+    Parameters
+    ----------
+    future : Future
+        What was made of several blocks.
+
+    name : str
+        What to call it where the block can't be told.
+
+    named : dict of str to str
+        Names of the blocks that it was made of, by their keys.
+    """
+    from distributed import wait
+
+    wait(future)
+    if future.status != "finished":
+        raise_named(future, named.get(future.key, name), named)
+    try:
+        return future.result()
+    except Exception:
+        wait(future)
         if future.status == "finished":
-            continue
-        raise_named(future, names[number[future.key]], names)
+            raise
+        raise_named(future, named.get(future.key, name), named)
 
 
-def raise_named(future: Any, name: str, names: Sequence[str] = ()) -> None:
+def raise_named(future: Any, name: str, named: dict[str, str]) -> NoReturn:
     """Raise the error of a failed future, with the name of its block."""
     error = future.exception() if future.status == "error" else None
     if isinstance(error, InvalidBlock):
-        raise error.named(names)
+        raise error.named(list(named.values()))
+    if error is not None:
+        # A scheduler without skxmodal can't tell.
+        with suppress(Exception):
+            name = named[
+                future.client.run_on_scheduler(
+                    _failed_block, key=future.key, keys=set(named)
+                )
+            ]
     reason = f"{type(error).__name__}: {error}" if error is not None else future.status
-    raise ShardError(
-        f"{name[:1].upper()}{name[1:]} can't be computed, {reason}. Is its source "
-        "still there, on every worker? Nothing was changed."
-    ) from error
+    message = f"{name[:1].upper()}{name[1:]} can't be computed, {reason}"
+    message += "" if message.endswith(".") else "."
+    for kind, refused in ((ValueError, RefusedValue), (TypeError, RefusedType)):
+        if isinstance(error, kind):
+            raise refused(f"{message} Nothing was changed.") from error
+    if error is None or isinstance(error, OSError) or _is_lost(error):
+        message += " Is its source still there, on every worker?"
+    raise ShardError(f"{message} Nothing was changed.") from error
+
+
+def _is_lost(error: BaseException) -> bool:
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    return isinstance(error, KilledWorker | FutureCancelledError)
+
+
+def _failed_block(dask_scheduler: Any, key: Any, keys: set[Any]) -> Any:
+    """Of some keys, the one for which another failed: run where they are known."""
+    task = dask_scheduler.tasks.get(key)
+    blamed = None if task is None else task.exception_blame
+    waiting, seen = [blamed] if blamed is not None else [], set()
+    while waiting:
+        task = waiting.pop(0)
+        if task.key in keys:
+            return task.key
+        if task.key not in seen:
+            seen.add(task.key)
+            waiting += task.dependents
+    return None
 
 
 def _n_rows(block: Any) -> int:

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import _num_samples, column_or_1d
 
-__all__ = ["check_groups", "check_paired_items", "is_dask", "is_raw", "unit_rows"]
+__all__ = [
+    "check_groups",
+    "check_paired_items",
+    "is_dask",
+    "is_raw",
+    "unchanged_on_error",
+    "unit_rows",
+]
+
+
+@contextmanager
+def unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Put an estimator's attributes back where the block raises.
+
+    Parameters
+    ----------
+    estimator : object
+        What the block sets attributes of; what they hold must not be changed in place.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def check_groups(groups: Any, n_samples: int) -> np.ndarray:

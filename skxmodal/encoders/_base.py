@@ -88,7 +88,8 @@ class BaseEncoder(
         out : ndarray of shape (n, d), str or path, default=None
             Where to write the vectors: a float32 array, such as a memory map, or the
             path of a ``.npy`` file, which appears once it is whole. By default a new
-            array.
+            array. With Dask items the path of a new folder, which
+            :func:`skxmodal.distributed.read_shards` reads.
 
         Returns
         -------
@@ -96,7 +97,7 @@ class BaseEncoder(
             One row an item, of unit length where ``normalize=True``; ``out`` if it is
             an array, and a memory map of the file if it is a path. For a Dask bag,
             array or column a lazy Dask array, encoded partition by partition on its
-            workers.
+            workers: read from the folder ``out``, where one is given.
         """
         self._validate_params()
         if is_dask(X):

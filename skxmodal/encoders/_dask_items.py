@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._set_output import _get_output_config
 
 from skxmodal._dask import (
     delayed,
@@ -24,6 +25,7 @@ def encode_partitions(encoder: Any, items: Any, out: Any) -> Any:
     each worker process, and looked up there by those parameters.
     """
     da = import_dask("dask.array")
+    _check_output(encoder)
     partitions, lengths = _partitions(items)
     # Asked of a worker: this process may have neither the model nor a GPU.
     (dimension,) = gather_blocks([delayed(_dimension)(encoder)], ["the model's width"])
@@ -74,6 +76,16 @@ def _partitions(items: Any) -> tuple[list[Any], list[float]]:
         items = items[columns[0]]
     partitions = list(items.to_delayed())
     return partitions, [np.nan] * len(partitions)
+
+
+def _check_output(encoder: Any) -> None:
+    wanted = _get_output_config("transform", encoder)["dense"]
+    if wanted != "default":
+        raise ValueError(
+            f"{type(encoder).__name__}.transform is set to give {wanted} frames, and "
+            "for Dask items it gives a Dask array. Take set_output(transform="
+            '"default").'
+        )
 
 
 def _dimension(encoder: Any) -> int:

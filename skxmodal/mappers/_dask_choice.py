@@ -7,15 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from skxmodal._dask import (
-    block_names,
-    block_results,
-    import_dask,
-    reduce_blocks,
-    with_lengths,
-)
+from skxmodal._dask import import_dask, with_lengths
 from skxmodal.mappers._blocks import TargetProducts
-from skxmodal.mappers._dask_rows import block_moments
+from skxmodal.mappers._dask_rows import block_moments, reduce_pairs
 from skxmodal.mappers._folds import FoldMoments, merge_moments
 from skxmodal.mappers._moments import Moments
 from skxmodal.mappers._ridge_path import LeftOut, RidgePath
@@ -26,15 +20,15 @@ def leave_one_out_over_blocks(
 ) -> np.ndarray:
     """The leave-one-out errors of each penalty, from a second pass over the blocks."""
     sides = [X, y] if w is None else [X, y, w]
-    leaves = block_results(
+    return reduce_pairs(
         _block_errors,
+        _summed,
         *sides,
         # Once in the graph: it is as large as the moments.
         path=import_dask().delayed(path, pure=False),
         alphas=alphas,
         plan=plan,
     )
-    return reduce_blocks(leaves, _summed, block_names(X))
 
 
 def fold_moments_over_blocks(
@@ -60,7 +54,9 @@ def fold_moments_over_blocks(
         fold_of_row[test] = fold
         n_tested += len(test)
         n_folds += 1
-        complementary &= len(train) + len(test) == n_samples
+        here = np.zeros(n_samples, dtype=bool)
+        here[train] = here[test] = True
+        complementary &= len(train) + len(test) == n_samples and bool(here.all())
     if n_tested != n_samples or (fold_of_row < 0).any() or not complementary:
         raise ValueError(
             "On Dask arrays cv must part the rows: each in one test fold, and in the "
@@ -68,10 +64,14 @@ def fold_moments_over_blocks(
         )
     folds = import_dask("dask.array").from_array(fold_of_row, chunks=X.chunks[0])
     sides = [X, y, folds] if w is None else [X, y, folds, w]
-    leaves = block_results(
-        _block_folds, *sides, n_folds=n_folds, target_products=target_products
+    tests = reduce_pairs(
+        _block_folds,
+        _merged_folds,
+        *sides,
+        names=("X", "y", "folds", "sample_weight"),
+        n_folds=n_folds,
+        target_products=target_products,
     )
-    tests = reduce_blocks(leaves, _merged_folds, block_names(X))
     total = merge_moments(tests)
     return FoldMoments(total, [(total - test, test) for test in tests])
 
@@ -79,7 +79,7 @@ def fold_moments_over_blocks(
 def _block_errors(
     number: int, *sides: Any, path: RidgePath, alphas: np.ndarray, plan: LeftOut
 ) -> np.ndarray:
-    X, y, *rest = (np.asarray(side) for side in sides)
+    X, y, *rest = sides
     return plan.sums(path, X, y, rest[0] if rest else None, alphas)
 
 
@@ -90,7 +90,7 @@ def _summed(errors: list[np.ndarray]) -> np.ndarray:
 def _block_folds(
     number: int, *sides: Any, n_folds: int, target_products: TargetProducts
 ) -> list[Moments]:
-    X, y, folds, *rest = (np.asarray(side) for side in sides)
+    X, y, folds, *rest = sides
     found = []
     for fold in range(n_folds):
         own = folds == fold

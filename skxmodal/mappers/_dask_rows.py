@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -30,27 +31,83 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def stand_in(rows: Any, name: str, mapper: str) -> Any:
-    """Two rows of zeros in the dtype, width and column names of a Dask collection.
+    """Two rows of zeros in the dtype, width and column names of given rows.
 
     What is checked of rows of numbers without reading them is checked on these.
     """
     if not is_dask(rows):
-        _refuse_raw(rows, name, mapper)
-        rows = np.asarray(rows)
-        return np.zeros((2, *rows.shape[1:]), dtype=rows.dtype)
+        return _stand_in_here(rows, name, mapper)
     meta: Any = getattr(rows, "_meta", None)
-    dtypes = getattr(meta, "dtypes", [getattr(meta, "dtype", None)])
-    if not all(getattr(dtype, "kind", "O") in "fiub" for dtype in dtypes):
-        _refuse_raw(np.array([""]), name, mapper)
-    if hasattr(meta, "columns"):
-        zeros = np.zeros((2, len(meta.columns)))
-        return type(meta)(zeros, columns=meta.columns).astype(meta.dtypes)
-    return np.zeros((2, *rows.shape[1:]), dtype=meta.dtype)
+    if meta is None:
+        if hasattr(type(rows), "to_delayed"):
+            _refuse_raw(np.array([""]), name, mapper)
+        as_array(rows, name)
+    if hasattr(meta, "toarray") or hasattr(meta, "todense"):
+        raise TypeError(
+            f"{name} holds sparse blocks, and {mapper} needs dense ones: give "
+            f"{name}.map_blocks(lambda block: block.toarray())."
+        )
+    framed = hasattr(meta, "columns")
+    for dtype in meta.dtypes if framed else [meta.dtype]:
+        _check_kind(dtype, name, mapper)
+    if framed:
+        return _frame_of_zeros(meta)
+    width = rows.shape[1:]
+    if any(math.isnan(size) for size in width):
+        raise ValueError(
+            f"{name} is a Dask array of an unknown number of columns, shape "
+            f"{rows.shape}: say it where the array is made, as in "
+            "da.from_delayed(value, shape=(numpy.nan, 384), dtype=float)."
+        )
+    # A Series may have a dtype of pandas; its blocks become numpy's own.
+    dtype = meta.dtype if isinstance(meta.dtype, np.dtype) else np.float64
+    return np.zeros((2, *width), dtype=dtype)
+
+
+def _stand_in_here(rows: Any, name: str, mapper: str) -> Any:
+    """Rows of this process, as few as need be, so that their own checks see them."""
+    if rows is None:
+        raise ValueError(
+            f"{mapper} requires {name} to be passed, but it is None: X and y are "
+            "paired row by row."
+        )
+    _refuse_raw(rows, name, mapper)
+    if hasattr(rows, "toarray"):
+        raise TypeError(
+            f"{name} is sparse, and {mapper} needs dense rows: give {name}.toarray()."
+        )
+    if hasattr(rows, "iloc") and hasattr(rows, "columns"):
+        return _frame_of_zeros(rows)
+    rows = np.asarray(rows)
+    return np.zeros((2, *rows.shape[1:]), dtype=rows.dtype)
 
 
 def _refuse_raw(rows: Any, name: str, mapper: str) -> None:
     pair = (rows, None) if name == "X" else (None, rows)
     check_paired_items(*pair, mapper=mapper)
+
+
+def _frame_of_zeros(like: Any) -> Any:
+    zeros = np.zeros((2, len(like.columns)))
+    return type(like)(zeros, columns=like.columns).astype(like.dtypes)
+
+
+def _check_kind(dtype: Any, name: str, mapper: str) -> None:
+    kind = getattr(dtype, "kind", "O")
+    if kind in "fiub":
+        return
+    if kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} is of {dtype}, and {mapper} maps real "
+            "numbers."
+        )
+    raise ValueError(
+        f"{name} is of {dtype}, and {mapper} maps between embeddings: it needs rows of "
+        "real numbers of one width. Encode raw items first: "
+        "TextEncoder().transform(items) gives a Dask array. Numbers held as objects "
+        f"become numbers by {name}.astype(float), and lists by numpy.stack of each "
+        "partition."
+    )
 
 
 def paired_rows(X: Any, y: Any, like: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -66,24 +123,81 @@ def paired_rows(X: Any, y: Any, like: tuple[Any, Any]) -> tuple[Any, Any]:
     return X.astype(like[0].dtype), y.astype(like[1].dtype)
 
 
+def reduce_pairs(
+    compute: Callable[..., Any],
+    merge: Callable[[list[Any]], Any],
+    *sides: Any,
+    names: Sequence[str] = ("X", "y", "sample_weight"),
+    **settings: Any,
+) -> Any:
+    """A function of each block of paired sides, merged by a tree.
+
+    The function is given the block's number first, then arrays of as many rows. Where
+    blocks of unknown lengths turn out not to pair, lengths are learned, the sides
+    rechunked, and it starts again.
+    """
+
+    def reduced(*sides: Any) -> Any:
+        leaves = block_results(_of_pairs, *sides, compute=compute, **settings)
+        return reduce_blocks(leaves, merge, block_names(sides[0]))
+
+    try:
+        return reduced(*sides)
+    except UnequalBlocks:
+        known = [with_lengths(side) for side in sides]
+        return reduced(*paired(*known, names=names[: len(known)]))
+
+
+def _of_pairs(
+    number: int, *sides: Any, compute: Callable[..., Any], **settings: Any
+) -> Any:
+    rows = [np.asarray(side) for side in sides]
+    lengths = [len(side) for side in rows]
+    if len(set(lengths)) > 1:
+        raise UnequalBlocks(f"the paired sides have {lengths} rows.", number)
+    return compute(number, *rows, **settings)
+
+
+def checked_weight(weight: Any, X: Any) -> Any:
+    """Weights of the rows of a Dask array, in blocks of the same rows.
+
+    Raises
+    ------
+    ValueError
+        If they are not one number a row. Values are checked where they lie.
+    """
+    if np.ndim(weight) == 0 and not is_dask(weight):
+        return X.map_blocks(_constant, weight, drop_axis=1, dtype=np.float64)
+    if hasattr(weight, "to_dask_array"):
+        weight = weight.to_dask_array()
+    elif not is_dask(weight):
+        weight = np.asarray(weight)
+    kind = getattr(getattr(weight, "dtype", None), "kind", "O")
+    if getattr(weight, "ndim", 0) != 1 or kind not in "fiub":
+        raise ValueError(
+            "sample_weight must be one number a row, of shape (n_samples,); got shape "
+            f"{getattr(weight, 'shape', None)} of {getattr(weight, 'dtype', None)}."
+        )
+    return paired(X, weight, names=("X", "sample_weight"))[1].astype(np.float64)
+
+
+def _constant(rows: Any, weight: float) -> Any:
+    return np.full(len(rows), weight, dtype=np.float64)
+
+
 def sum_moments(
     X: Any, y: Any, w: Any, *, target_products: TargetProducts, judge_y: bool = False
 ) -> Moments:
     """Moments of paired Dask arrays, summed per block and merged by a tree."""
-
-    kind = {"target_products": target_products, "judge_y": judge_y}
-
-    def total(*sides: Any) -> Moments:
-        leaves = block_results(block_moments, *sides, **kind)
-        return reduce_blocks(leaves, merge_moments, block_names(sides[0]))
-
     sides = [X, y] if w is None else [X, y, w]
-    try:
-        return total(*sides)
-    except UnequalBlocks:
-        # Unknown lengths that differ: learn them, rechunk, and start again.
-        sides = [with_lengths(side) for side in sides]
-        return total(*paired(*sides, names=("X", "y", "sample_weight")[: len(sides)]))
+    total: Moments = reduce_pairs(
+        block_moments,
+        merge_moments,
+        *sides,
+        target_products=target_products,
+        judge_y=judge_y,
+    )
+    return total
 
 
 def block_moments(
@@ -93,11 +207,8 @@ def block_moments(
     judge_y: bool = False,
 ) -> Moments:
     """Moments of one block of X, y and, where there are any, weights."""
-    X, y, *rest = (np.asarray(side) for side in sides)
+    X, y, *rest = sides
     w = rest[0] if rest else None
-    lengths = [len(side) for side in sides]
-    if len(set(lengths)) > 1:
-        raise UnequalBlocks(f"X, y and sample_weight have {lengths} rows.", number)
     shape = X.shape[1], y.shape[1]
     moments = Moments(*shape, target_products=target_products, judge_y=judge_y)
     if not len(X):

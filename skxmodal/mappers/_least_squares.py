@@ -13,7 +13,7 @@ from sklearn.model_selection import GroupKFold, check_cv
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skxmodal._dask import with_lengths
-from skxmodal._validation import check_groups, is_dask
+from skxmodal._validation import check_groups, is_dask, unchanged_on_error
 from skxmodal.mappers._blocks import TargetProducts
 from skxmodal.mappers._dask_choice import (
     fold_moments_over_blocks,
@@ -209,20 +209,23 @@ class LeastSquaresMapper(MomentMapper):
         ------
         ValueError
             If `X` or `y` holds raw items or a number that is not finite, or if fewer
-            than two pairs have a positive weight.
+            than two pairs have a positive weight; the mapper is left as it was then.
         """
-        X, y = self._check_pairs(X, y, finite=False, alike=False)
-        w = self._check_weight(sample_weight, X)
-        self._chosen_on_rows = False
-        if isinstance(self.alpha, str):
-            self._check_alphas()
-            by_folds = self.cv is not None or groups is not None
-            choose = self._choose_by_folds if by_folds else self._choose_by_leaving_out
-            moments = choose(X, y, w, groups)
-            self._chosen_on_rows = True
-        else:
-            moments = self._changed(self._blank_moments(X, y), X, y, w, 1)
-        return self._store(moments, self._like(X, y, reset=True))
+        with unchanged_on_error(self):
+            X, y = self._check_pairs(X, y, finite=False, alike=False)
+            w = self._check_weight(sample_weight, X)
+            self._chosen_on_rows = False
+            if isinstance(self.alpha, str):
+                self._check_alphas()
+                by_folds = self.cv is not None or groups is not None
+                choose = (
+                    self._choose_by_folds if by_folds else self._choose_by_leaving_out
+                )
+                moments = choose(X, y, w, groups)
+                self._chosen_on_rows = True
+            else:
+                moments = self._changed(self._blank_moments(X, y), X, y, w, 1)
+            return self._store(moments, self._like(X, y, reset=True))
 
     def _target_products(self) -> TargetProducts:
         if self.y_whiten > 0:

@@ -13,12 +13,15 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from skxmodal._dask import paired
 from skxmodal._row_errors import rows_named
-from skxmodal._validation import is_dask
+from skxmodal._validation import is_dask, unchanged_on_error
 from skxmodal.mappers._base import BaseMapper, is_wide
 from skxmodal.mappers._blocks import TargetProducts
-from skxmodal.mappers._dask_rows import lazily_on_dask, sum_moments
+from skxmodal.mappers._dask_rows import (
+    checked_weight,
+    lazily_on_dask,
+    sum_moments,
+)
 from skxmodal.mappers._moments import LEVELS, Moments
 from skxmodal.mappers._placement import Placer, check_namespace, plain, project
 
@@ -92,12 +95,13 @@ class MomentMapper(BaseMapper):
         ------
         ValueError
             If `X` or `y` holds raw items or a number that is not finite, or if fewer
-            than two pairs have a positive weight.
+            than two pairs have a positive weight; the mapper is left as it was then.
         """
-        X, y = self._check_pairs(X, y, finite=False, alike=False)
-        w = self._check_weight(sample_weight, X)
-        moments = self._changed(self._blank_moments(X, y), X, y, w, 1)
-        return self._store(moments, self._like(X, y, reset=True))
+        with unchanged_on_error(self):
+            X, y = self._check_pairs(X, y, finite=False, alike=False)
+            w = self._check_weight(sample_weight, X)
+            moments = self._changed(self._blank_moments(X, y), X, y, w, 1)
+            return self._store(moments, self._like(X, y, reset=True))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -129,13 +133,14 @@ class MomentMapper(BaseMapper):
             is kept; the mapper is left as it was then.
         """
         first = not hasattr(self, "moments_")
-        if not first:
-            self._require_level()
-        X, y = self._check_pairs(X, y, reset=first, finite=False, alike=False)
-        w = self._check_weight(sample_weight, X, reset=first)
-        before = self._blank_moments(X, y) if first else self.moments_
-        moments = self._changed(before, X, y, w, 1)
-        return self._store(moments, self._like(X, y, reset=first))
+        with unchanged_on_error(self):
+            if not first:
+                self._require_level()
+            X, y = self._check_pairs(X, y, reset=first, finite=False, alike=False)
+            w = self._check_weight(sample_weight, X, reset=first)
+            before = self._blank_moments(X, y) if first else self.moments_
+            moments = self._changed(before, X, y, w, 1)
+            return self._store(moments, self._like(X, y, reset=first))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def forget(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -167,11 +172,12 @@ class MomentMapper(BaseMapper):
             ones that need more of y'y than is kept; the mapper is left as it was then.
         """
         check_is_fitted(self)
-        self._require_level()
-        X, y = self._check_pairs(X, y, reset=False, finite=False, alike=False)
-        w = self._check_weight(sample_weight, X, reset=False)
-        moments = self._changed(self.moments_, X, y, w, -1)
-        return self._store(moments, self._like(X, y, reset=False))
+        with unchanged_on_error(self):
+            self._require_level()
+            X, y = self._check_pairs(X, y, reset=False, finite=False, alike=False)
+            w = self._check_weight(sample_weight, X, reset=False)
+            moments = self._changed(self.moments_, X, y, w, -1)
+            return self._store(moments, self._like(X, y, reset=False))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_moments(self, moments: Moments) -> Self:
@@ -192,11 +198,12 @@ class MomentMapper(BaseMapper):
         ValueError
             If the moments hold fewer than two rows, or less of y'y than is needed.
         """
-        self.n_features_in_ = moments.n_features
-        self.n_targets_in_ = moments.n_targets
-        self._y_is_1d = self._chosen_on_rows = False
-        self.__dict__.pop("feature_names_in_", None)
-        return self._store(self._enough(moments.copy()), np.empty(0))
+        with unchanged_on_error(self):
+            self.n_features_in_ = moments.n_features
+            self.n_targets_in_ = moments.n_targets
+            self._y_is_1d = self._chosen_on_rows = False
+            self.__dict__.pop("feature_names_in_", None)
+            return self._store(self._enough(moments.copy()), np.empty(0))
 
     @lazily_on_dask
     def transform(self, X: Any) -> Any:
@@ -304,7 +311,9 @@ class MomentMapper(BaseMapper):
         if sample_weight is None:
             return None
         if is_dask(X):
-            return paired(X, sample_weight, names=("X", "sample_weight"))[1]
+            return checked_weight(sample_weight, X)
+        if is_dask(sample_weight):
+            sample_weight = np.asarray(sample_weight.compute())
         if hasattr(sample_weight, "ndim"):
             sample_weight = plain(sample_weight)
         # scikit-learn refuses weights that are all 0, which a later batch may have.

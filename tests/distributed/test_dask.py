@@ -1,7 +1,4 @@
-"""The package on a cluster of worker processes, of which some are killed.
-
-One module, so that one cluster serves it all.
-"""
+"""The package on a cluster of worker processes, of which some are killed."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from distributed import Client, LocalCluster
+from distributed import Client
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV, ShuffleSplit
 
@@ -63,30 +60,6 @@ MAPPERS = [
     ProcrustesMapper(scaling=True),
     CCAMapper(),
 ]
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A cluster of three worker processes on this machine."""
-    folder = tmp_path_factory.mktemp("dask")
-    settings = {
-        "temporary-directory": str(folder),
-        "distributed.comm.timeouts.connect": "120s",
-        "distributed.worker.memory.terminate": False,
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=3,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            silence_logs="CRITICAL",
-        ) as cluster,
-        Client(cluster, timeout="120s") as connected,
-    ):
-        assert len(set(connected.run(os.getpid).values()) - {os.getpid()}) == 3
-        yield connected
 
 
 @pytest.fixture(scope="module")
