@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def read_npy(path: str | os.PathLike[str], *, chunk_rows: int = BLOCK_ROWS) -> A
     FileNotFoundError
         If there is no such file.
     ValueError
-        If ``chunk_rows`` is below 1.
+        If ``chunk_rows`` is below 1, or the file isn't one array of rows. A block that
+        is read after the file has changed raises it too.
 
     See Also
     --------
@@ -69,7 +71,9 @@ def read_npy(path: str | os.PathLike[str], *, chunk_rows: int = BLOCK_ROWS) -> A
     ((2, 2, 1), (5,))
     """
     name = os.fspath(Path(path).expanduser().absolute())
-    mapped = np.load(name, mmap_mode="r", allow_pickle=False)
+    mapped = _mapped(name)
+    if mapped.ndim == 0:
+        raise ValueError(f"{name} holds a single number, not rows.")
     n_rows = len(mapped)
     if chunk_rows < 1:
         raise ValueError(f"chunk_rows must be at least 1, got {chunk_rows!r}.")
@@ -82,6 +86,7 @@ def read_npy(path: str | os.PathLike[str], *, chunk_rows: int = BLOCK_ROWS) -> A
         mapped.dtype,
         path=name,
         chunk_rows=chunk_rows,
+        expected=(mapped.shape, mapped.dtype),
     )
 
 
@@ -110,6 +115,9 @@ def write_shards(array: Any, path: str | os.PathLike[str]) -> Path:
         If there is something at ``path`` already; nothing is computed then.
     ShardError
         If a block can't be computed; nothing is left then.
+    ValueError
+        If the blocks differ in width or dtype, or hold Python objects; nothing is left
+        then.
 
     See Also
     --------
@@ -126,6 +134,11 @@ def write_shards(array: Any, path: str | os.PathLike[str]) -> Path:
     ((3, 2), (2,))
     """
     array = as_array(array, "array")
+    if array.dtype.hasobject:
+        raise ValueError(
+            "array holds Python objects, which .npy files can't hold without pickle: "
+            "write an array of numbers, array.astype(float)."
+        )
     final = Path(path).expanduser().absolute()
     if final.exists():
         raise FileExistsError(f"{final} exists already: remove it, or write elsewhere.")
@@ -139,13 +152,42 @@ def write_shards(array: Any, path: str | os.PathLike[str]) -> Path:
             for number, block in enumerate(row_blocks(array))
         ]
         parts = gather_blocks(leaves, names)
+        _check_alike(parts, names)
         manifest = {"format": FORMAT, "parts": parts}
         (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        _remove_halves(folder, len(parts))
         folder.rename(final)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_folder(folder)
         raise
     return final
+
+
+def _check_alike(parts: list[dict[str, Any]], names: list[str]) -> None:
+    first = parts[0]
+    for part, name in zip(parts, names, strict=True):
+        if (part["shape"], part["dtype"]) != (first["shape"], first["dtype"]):
+            raise ValueError(
+                f"Blocks must have rows of one shape and dtype: {name} has rows of "
+                f"shape {tuple(part['shape'])} of {part['dtype']}, {names[0]} of "
+                f"{tuple(first['shape'])} of {first['dtype']}."
+            )
+
+
+def _remove_halves(folder: Path, n_parts: int) -> None:
+    """Remove what a worker that died had begun to write."""
+    listed = {MANIFEST, *(part_name(number) for number in range(n_parts))}
+    for path in folder.iterdir():
+        if path.name not in listed:
+            path.unlink()
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder that tasks may still be writing into."""
+    # Under another name no task finds it any more, so that it stays empty.
+    with suppress(OSError):
+        folder = folder.rename(folder.with_name(f"{folder.name}.removed"))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_shards(path: str | os.PathLike[str]) -> Any:
@@ -166,7 +208,8 @@ def read_shards(path: str | os.PathLike[str]) -> Any:
     FileNotFoundError
         If there is no such folder.
     ValueError
-        If the folder was written by a newer version.
+        If the folder was written by a newer version, or by something else. A block
+        that is read after its file has changed raises it too.
 
     See Also
     --------
@@ -186,18 +229,20 @@ def read_shards(path: str | os.PathLike[str]) -> Any:
     """
     folder = Path(path).expanduser().absolute()
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or not {"format", "parts"} <= manifest.keys():
+        raise ValueError(
+            f"{folder / MANIFEST} was not written by skxmodal.distributed.write_shards."
+        )
     if manifest["format"] > FORMAT:
         raise ValueError(
             f"{folder} is of format {manifest['format']}, written by a newer skxmodal; "
             f"this one reads up to {FORMAT}."
         )
     parts = manifest["parts"]
+    lengths = tuple(part["rows"] for part in parts)
+    row = tuple(parts[0]["shape"]), np.dtype(parts[0]["dtype"])
     return _array(
-        _read_part,
-        tuple(part["rows"] for part in parts),
-        tuple(parts[0]["shape"]),
-        np.dtype(parts[0]["dtype"]),
-        folder=os.fspath(folder),
+        _read_part, lengths, *row, folder=os.fspath(folder), rows=lengths, row=row
     )
 
 
@@ -222,15 +267,40 @@ def _array(
 
 
 def _read_rows(
-    *, path: str, chunk_rows: int, block_id: tuple[int, ...] | None = None
+    *,
+    path: str,
+    chunk_rows: int,
+    expected: tuple[tuple[int, ...], np.dtype[Any]],
+    block_id: tuple[int, ...] | None = None,
 ) -> NDArray[Any]:
     start = _number(block_id) * chunk_rows
     # Without the class, so that a block that travels is its own rows and no more.
-    return np.asarray(_mapped(path)[start : start + chunk_rows])
+    return np.asarray(_as_planned(path, *expected)[start : start + chunk_rows])
 
 
-def _read_part(*, folder: str, block_id: tuple[int, ...] | None = None) -> NDArray[Any]:
-    return np.asarray(_mapped(folder + os.sep + part_name(_number(block_id))))
+def _read_part(
+    *,
+    folder: str,
+    rows: tuple[int, ...],
+    row: tuple[tuple[int, ...], np.dtype[Any]],
+    block_id: tuple[int, ...] | None = None,
+) -> NDArray[Any]:
+    number = _number(block_id)
+    shape, dtype = row
+    path = folder + os.sep + part_name(number)
+    return np.asarray(_as_planned(path, (rows[number], *shape), dtype))
+
+
+def _as_planned(
+    path: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    mapped = _mapped(path)
+    if (mapped.shape, mapped.dtype) != (shape, dtype):
+        raise ValueError(
+            f"{path} has changed since the array was made: expected shape {shape} of "
+            f"{dtype}, found {mapped.shape} of {mapped.dtype}. Read it again."
+        )
+    return mapped
 
 
 def _number(block_id: tuple[int, ...] | None) -> int:
@@ -239,7 +309,13 @@ def _number(block_id: tuple[int, ...] | None) -> int:
 
 
 def _mapped(path: str) -> NDArray[Any]:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(mapped, np.ndarray):
+        mapped.close()
+        raise ValueError(
+            f"{path} is an archive of arrays: save the one array with numpy.save."
+        )
+    return mapped
 
 
 def part_name(number: int) -> str:

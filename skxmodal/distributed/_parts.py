@@ -15,8 +15,9 @@ from skxmodal._dask import (
     block_names,
     current_client,
     delayed,
+    gather_futures,
     merge_by_tree,
-    raise_named,
+    name_futures,
     row_blocks,
     wait_for_blocks,
 )
@@ -61,14 +62,25 @@ class Parts:
     ) -> None:
         self.client = client
         futures = client.compute(list(leaves))
-        wait_for_blocks(futures, names)
-        n_rows = client.gather([submit(client, _n_rows, part) for part in futures])
+        wait_for_blocks(futures, name_futures(futures, names))
+        counts = [submit(client, _n_rows, part) for part in futures]
+        n_rows = gather_futures(client, counts, name_futures(counts, names))
         kept = [number for number, n in enumerate(n_rows) if n]
         if not kept:
             raise ValueError("There are no rows: every block is empty.")
         self.futures = [futures[number] for number in kept]
         self.names = [names[number] for number in kept]
         self.starts = np.cumsum([0, *(n_rows[number] for number in kept)])
+
+    def of_each(self, function: Callable[[Any], Any]) -> list[Any]:
+        """What a function gives for each part, where it lies."""
+        futures = [submit(self.client, function, part) for part in self.futures]
+        return gather_futures(self.client, futures, name_futures(futures, self.names))
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The name of each part, by the key of its future."""
+        return name_futures(self.futures, self.names)
 
     @property
     def n_rows(self) -> int:
@@ -91,7 +103,7 @@ def leaves_of(
         names = block_names(vectors, kind)
         blocks: list[Any] = row_blocks(vectors)
     else:
-        pieces = list(sent_blocks(np.asarray(vectors)))
+        pieces = list(sent_blocks(_rows_here(vectors)))
         names = [f"{kind} {number} of {len(pieces)}" for number in range(len(pieces))]
         blocks = pieces
     made = [
@@ -99,6 +111,16 @@ def leaves_of(
         for block, name in zip(blocks, names, strict=True)
     ]
     return made, names
+
+
+def _rows_here(vectors: Any) -> NDArray[Any]:
+    """Vectors of this process, refused before they are sent."""
+    if hasattr(vectors, "toarray"):
+        raise TypeError("vectors are sparse: give vectors.toarray().")
+    rows = np.asarray(vectors)
+    if rows.ndim != 2:
+        raise ValueError(f"vectors must be of shape (n, d), got shape {rows.shape}.")
+    return rows
 
 
 def sent_blocks(vectors: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -134,37 +156,47 @@ def merge_on_workers(
     return merge_by_tree(partial(submit, client, merge), futures)
 
 
-def result_of(future: Any, name: str) -> Any:
-    """The result of a future, or its error with a name."""
-    from distributed import wait
-
-    wait(future)
-    if future.status != "finished":
-        raise_named(future, name)
-    return future.result()
-
-
 def checked_rows(block: Any, name: str) -> NDArray[Any]:
-    """A block of vectors as a 2-D array of finite numbers.
+    """A block of vectors, or a column of lists, as a 2-D array of finite numbers.
 
     Raises
     ------
     InvalidBlock
         If it isn't one.
     """
-    rows = np.asarray(block)
-    if rows.ndim != 2 or rows.dtype.kind not in "fiub":
+    rows = _stacked(np.asarray(block), name)
+    if rows.ndim != 2 or rows.dtype.kind not in "fiub" or not rows.shape[1]:
         raise InvalidBlock(
             f"In {name}: expected rows of numbers of shape (n, d), got shape "
             f"{rows.shape} of {rows.dtype}."
         )
-    bad = np.flatnonzero(~np.isfinite(rows.sum(axis=1, dtype=np.float64)))
+    # The sum tells at once whether there is anything to look for.
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = rows.sum(axis=1, dtype=np.float64)
+    odd = np.flatnonzero(~np.isfinite(sums))
+    bad = odd[~np.isfinite(rows[odd]).all(axis=1)]
     if len(bad):
         raise InvalidBlock(
             f"In {name}: {len(bad)} of {len(rows)} rows hold NaN or infinite values, "
             f"the first is row {bad[0]} of the block."
         )
     return rows
+
+
+def _stacked(rows: NDArray[Any], name: str) -> NDArray[Any]:
+    """Rows of one width out of a column of lists, as Parquet files hold vectors."""
+    if rows.ndim == 2 and rows.shape[1] == 1 and rows.dtype == object:
+        rows = rows[:, 0]
+    if rows.ndim != 1 or rows.dtype != object or not len(rows):
+        return rows
+    lists = [np.asarray(row) for row in rows]
+    if len({row.shape for row in lists}) > 1:
+        widths = sorted({row.shape for row in lists})
+        raise InvalidBlock(
+            f"In {name}: the vectors of a column must be of one width, got shapes "
+            f"{widths}."
+        )
+    return np.stack(lists)
 
 
 def _n_rows(part: Any) -> int:

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skxmodal._dask import wait_for_blocks
+from skxmodal._dask import name_futures, result_of, wait_for_blocks
 from skxmodal.distributed._parts import (
     Parts,
     checked_rows,
     leaves_of,
     merge_on_workers,
     require_client,
-    result_of,
     send,
     submit,
 )
@@ -153,12 +152,17 @@ def count_over_parts(
         for of_side in counts[: len(asked)]
     ]
     del counts, future, sent
-    wait_for_blocks(futures, names, release=True)
+    named = name_futures(futures, names)
+    for side in sides:
+        named |= side.parts.named
+    wait_for_blocks(futures, named, release=True)
     ranks = []
     for side, of_side in zip(asked, totals, strict=True):
         of_pairs = places(side.rows, own, side.parts.n_rows)
         for number, total in zip(side.numbers, of_side, strict=True):
-            of_pairs[side.pairs_of(number)] += result_of(total, "the sum of counts")
+            of_pairs[side.pairs_of(number)] += result_of(
+                total, "the sum of counts", named
+            )
         ranks.append(of_pairs)
     return (ranks[0], ranks[1]) if both else ranks[0]
 
@@ -208,13 +212,7 @@ def _pairs_here(
 
 def _check_shapes(queries: _Side, gallery: _Side) -> tuple[float, float]:
     """The largest length of a row of each side, whose widths must agree."""
-    client = queries.parts.client
-    futures = [
-        submit(client, _describe, part)
-        for side in (queries, gallery)
-        for _, part in side.parts
-    ]
-    found = client.gather(futures)
+    found = queries.parts.of_each(_describe) + gallery.parts.of_each(_describe)
     if len({part.shape[1] for part, _ in found}) > 1:
         raise ValueError(
             f"queries have {found[0][0].shape[1]} columns and the gallery "
@@ -246,8 +244,9 @@ def _score_pairs(queries: _Side, gallery: _Side) -> NDArray[np.float64]:
                 send(client, _pairs_here(queries, gallery, number, int(shard))),
             )
             waiting.append((here, future, gallery.parts.names[shard]))
+    named = queries.parts.named | gallery.parts.named
     for here, future, name in waiting:
-        scores[here] = result_of(future, name)
+        scores[here] = result_of(future, name, named)
     return scores
 
 

@@ -16,6 +16,8 @@ from skxmodal._dask import (
     delayed,
     import_dask,
     merge_by_tree,
+    name_futures,
+    result_of,
     row_blocks,
     wait_for_blocks,
 )
@@ -27,13 +29,17 @@ from skxmodal.distributed._parts import (
     leaves_of,
     merge_on_workers,
     require_client,
-    result_of,
     send,
     sent_blocks,
     submit,
 )
 from skxmodal.neighbors import make_index
-from skxmodal.neighbors._blocks import Rows, check_vectors, row_norms
+from skxmodal.neighbors._blocks import (
+    Rows,
+    check_vectors,
+    product_dtype,
+    row_norms,
+)
 from skxmodal.neighbors._exact import check_n_neighbors
 
 Hits = tuple[NDArray[Any], Rows]
@@ -109,26 +115,27 @@ class ShardedIndex(DocLinkMixin, BaseEstimator):
             If there is no cluster.
         ShardError
             If a shard's source can't be read.
+        TypeError
+            If ``index`` is neither a name nor an object that searches.
         ValueError
             If a shard holds values that are not finite, or too few items for its
-            index.
+            index. An index fitted before stays as it was then.
         """
-        make_index(self.index)
+        _check_index(self.index)
         client = require_client("ShardedIndex")
         leaves, names = leaves_of(vectors, _build, self.index, kind="shard")
-        self._parts = Parts(client, leaves, names)
-        shapes = client.gather(
-            [submit(client, _shape, part) for _, part in self._parts]
-        )
+        parts = Parts(client, leaves, names)
+        shapes = parts.of_each(_shape)
         if len(set(shapes)) > 1:
             raise ValueError(f"The shards differ in width or dtype: {set(shapes)}.")
         (self.n_features_, dtype), self.n_shards_ = shapes[0], len(shapes)
-        self._dtype = np.dtype(dtype)
+        self._parts, self._dtype = parts, None if dtype is None else np.dtype(dtype)
         return self
 
     @property
     def n_items(self) -> int:
         """Number of items in the gallery."""
+        check_is_fitted(self, "n_features_")
         return self._parts.n_rows
 
     def search(self, queries: Any, k: int) -> tuple[Any, Any]:
@@ -159,23 +166,25 @@ class ShardedIndex(DocLinkMixin, BaseEstimator):
         k = check_n_neighbors(k, self.n_items)
         if is_dask(queries):
             return self._search_lazily(as_array(queries, "queries"), k)
-        width = np.zeros((1, self.n_features_), dtype=self._dtype)
+        width = np.zeros((1, self.n_features_), dtype=self._dtype or np.float32)
         queries, _ = check_vectors(queries, width)
         row_norms(queries, "queries")
         client, starts = self._parts.client, self._parts.starts
+        dtype = self._score_dtype(queries.dtype)
         merged, asked, names = [], [], []
         for block in sent_blocks(queries):
             sent = send(client, block)
             hits = [
-                submit(client, _search, shard, sent, k, int(starts[number]))
+                submit(client, _search, shard, sent, k, int(starts[number]), dtype)
                 for number, shard in self._parts
             ]
             merged.append(merge_on_workers(client, _Merge(k), hits))
             asked += hits
             names += self._parts.names
             del hits
-        wait_for_blocks(asked, names, release=True)
-        found = [result_of(future, "the merged hits") for future in merged]
+        named = name_futures(asked, names) | self._parts.named
+        wait_for_blocks(asked, named, release=True)
+        found = [result_of(future, "the merged hits", named) for future in merged]
         return (
             np.concatenate([scores for scores, _ in found]),
             np.concatenate([rows for _, rows in found]),
@@ -191,16 +200,21 @@ class ShardedIndex(DocLinkMixin, BaseEstimator):
         starts = self._parts.starts
         scores: list[Any] = []
         rows: list[Any] = []
-        dtype = np.result_type(queries.dtype, self._dtype)
+        dtype = self._score_dtype(queries.dtype)
         for block, length in zip(row_blocks(queries), queries.chunks[0], strict=True):
             level = [
-                delayed(_search)(shard, block, k, int(starts[number]))
+                delayed(_search)(shard, block, k, int(starts[number]), dtype)
                 for number, shard in self._parts
             ]
             hits = merge_by_tree(delayed(_Merge(k)), level)
             for place, (column, kind) in enumerate(((scores, dtype), (rows, np.int64))):
                 column.append(da.from_delayed(hits[place], (length, k), dtype=kind))
         return da.concatenate(scores, axis=0), da.concatenate(rows, axis=0)
+
+    def _score_dtype(self, dtype: Any) -> np.dtype[Any]:
+        if self._dtype is None:
+            return np.dtype(np.float32)
+        return product_dtype(np.empty(0, dtype), np.empty(0, self._dtype))
 
     def __getstate__(self) -> dict[str, Any]:
         if hasattr(self, "_parts"):
@@ -223,15 +237,16 @@ class Shard:
         Number of rows.
     width : int
         Width of the vectors.
-    dtype : str
-        Type of the scores.
+    dtype : str or None
+        Type of the vectors; None where the index keeps them as float32 in a form of
+        its own.
     """
 
     def __init__(self, index: Any, vectors: NDArray[Any]) -> None:
         self.index = index
         self.n_items, self.width = vectors.shape
-        held = getattr(index, "vectors_", np.empty(0, dtype=np.float32))
-        self.dtype = held.dtype.str
+        held = getattr(index, "vectors_", None)
+        self.dtype = None if held is None else held.dtype.str
         self._n_bytes = vectors.nbytes
 
     def __sizeof__(self) -> int:
@@ -249,14 +264,27 @@ def _build(block: Any, name: str, spec: Any) -> Shard:
         raise InvalidBlock(f"In {name}: {error}") from error
 
 
-def _shape(shard: Shard) -> tuple[int, str]:
+def _shape(shard: Shard) -> tuple[int, str | None]:
     return shard.width, shard.dtype
 
 
-def _search(shard: Shard, queries: NDArray[Any], k: int, start: int) -> Hits:
+def _check_index(spec: Any) -> None:
+    index = make_index(spec)
+    methods = all(callable(getattr(index, name, None)) for name in ("fit", "search"))
+    if isinstance(index, type) or not methods:
+        raise TypeError(
+            "index must be a name that make_index knows, or an object with fit and "
+            f"search, such as ExactIndex(); got {spec!r}."
+        )
+
+
+def _search(
+    shard: Shard, queries: NDArray[Any], k: int, start: int, dtype: np.dtype[Any]
+) -> Hits:
     if not len(queries):
-        return np.empty((0, k), queries.dtype), np.empty((0, k), dtype=np.int64)
+        return np.empty((0, k), dtype), np.empty((0, k), dtype=np.int64)
     scores, rows = shard.index.search(np.asarray(queries), min(k, shard.n_items))
+    scores = np.asarray(scores, dtype)
     # An index of the user's own may pad with -1 what it didn't find.
     return scores, np.where(rows >= 0, rows + start, rows)
 
