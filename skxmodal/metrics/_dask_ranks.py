@@ -17,6 +17,7 @@ from skxmodal._dask import (
     row_blocks,
     with_chunks,
 )
+from skxmodal._encoding import warn_of_mixed_groups
 from skxmodal._validation import check_groups, is_dask, unit_rows
 from skxmodal.distributed._parts import Parts, require_client
 from skxmodal.distributed._rank_counts import count_over_parts, vector_part
@@ -44,21 +45,22 @@ def rank_shards(
             "are ranked by shards: score with hubness=None, or a sample that fits into "
             "memory, X[rows].compute()."
         )
-    queries = as_array(final.transform(_as_dask(X)), "X")
-    targets = as_array(final.transform_target(_as_dask(y)), "y")
+    y_encoder = getattr(final, "target_encoder_", None)
+    X, y = _as_dask(X, getattr(final, "query_encoder_", None)), _as_dask(y, y_encoder)
+    queries = as_array(mapped_lazily(final, "transform", X), "X")
+    targets = as_array(mapped_lazily(final, "transform_target", y), "y")
     names = block_names(targets, "shard")
-    keys = [
-        delayed(_keys_of)(block, getattr(final, "target_encoder_", None))
-        for block in _blocks_of(y, targets)
-    ]
+    keys = [delayed(_keys_of)(block, y_encoder) for block in _blocks_of(y)]
     found = gather_blocks(keys, names)
     lengths = tuple(len(some) for some in found)
+    content = [key for some in found for key in some]
     if groups is None:
-        first_rows, item_of_row = group_items([key for some in found for key in some])
+        first_rows, item_of_row = group_items(content)
     else:
         labels: Any = groups
         labels = labels.compute() if is_dask(labels) else labels
         first_rows, item_of_row = group_items(check_groups(labels, sum(lengths)))
+        warn_of_mixed_groups(content, first_rows, item_of_row)
     subspace = getattr(final, "subspace_", None)
     starts = np.cumsum([0, *lengths])
     gallery = [
@@ -93,22 +95,37 @@ def rank_shards(
     return ranks, item_of_row, len(first_rows)
 
 
-def _as_dask(rows: Any) -> Any:
+def mapped_lazily(final: Any, method: str, rows: Any) -> Any:
+    """What a mapper gives, or a retriever's encoder and mapper, block by block."""
+    if not hasattr(final, "mapper_"):
+        return getattr(final, method)(rows)
+    side = "query" if method == "transform" else "target"
+    encoder = getattr(final, f"{side}_encoder_")
+    if encoder is not None:
+        rows = encoder.transform(rows)
+    return getattr(final.mapper_, method)(rows)
+
+
+def _as_dask(rows: Any, encoder: Any) -> Any:
     if is_dask(rows):
         return rows
+    if encoder is not None and not hasattr(rows, "dtype"):
+        return import_dask("dask.bag").from_sequence(rows)
     return import_dask("dask.array").from_array(np.asarray(rows))
 
 
-def _blocks_of(y: Any, targets: Any) -> list[Any]:
+def _blocks_of(y: Any) -> list[Any]:
     """The items of each block, raw where there is an encoder."""
-    if not is_dask(y):
-        return row_blocks(_as_dask(y))
     if hasattr(y, "chunks"):
         return row_blocks(as_array(y, "y"))
+    if getattr(y, "ndim", 1) == 2 and len(y.columns) == 1:
+        y = y[y.columns[0]]
     return list(y.to_delayed())
 
 
 def _keys_of(block: Any, encoder: Any) -> list[bytes]:
+    # A bag's partition may be a generator.
+    block = block if hasattr(block, "__len__") else list(block)
     if encoder is not None and hasattr(encoder, "content_keys"):
         return encoder.content_keys(block) if len(block) else []
     return content_keys(np.asarray(block))
