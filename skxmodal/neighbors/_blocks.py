@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
@@ -197,20 +198,38 @@ def count_threads(n_threads: int | None) -> int:
         If ``n_threads`` is below 1.
     """
     if n_threads is None:
-        return one_thread.n_threads()
+        return getattr(_share, "n_threads", None) or one_thread.n_threads()
     if n_threads < 1:
         raise ValueError(f"n_threads must be at least 1 or None, got {n_threads}.")
     return n_threads
 
 
+# Threads that work in one of our threads may take itself, where it is not told.
+_share = threading.local()
+
+
 def in_threads(
     work: Callable[[Item], Result], items: Iterable[Item], n_threads: int | None
 ) -> list[Result]:
-    """Results of the work on each item, in order, with one BLAS thread in each."""
+    """Results of the work on each item, in order, with one BLAS thread in each.
+
+    Work that starts threads in its turn has its share of these, so that together they
+    are no more than asked for.
+    """
     threads = count_threads(n_threads)
     items = list(items)
+    workers = max(1, min(threads, len(items)))
+
+    def work_on_share(item: Item) -> Result:
+        before = getattr(_share, "n_threads", None)
+        _share.n_threads = threads // workers
+        try:
+            return work(item)
+        finally:
+            _share.n_threads = before
+
     with one_thread:
-        if threads == 1 or len(items) == 1:
-            return [work(item) for item in items]
-        with ThreadPoolExecutor(min(threads, len(items))) as pool:
-            return list(pool.map(work, items))
+        if workers == 1:
+            return [work_on_share(item) for item in items]
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(work_on_share, items))
