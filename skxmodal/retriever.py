@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -41,13 +40,12 @@ from skxmodal._rows import group_by_content
 from skxmodal._validation import check_groups, unit_rows
 from skxmodal.mappers import LeastSquaresMapper
 from skxmodal.mappers._passthrough import PassthroughMapper
-from skxmodal.metrics import hit_rate_at_k, retrieval_ranks
+from skxmodal.metrics import retrieval_ranks
+from skxmodal.metrics._default_score import default_score
 from skxmodal.metrics._ranks import DIRECTIONS
 from skxmodal.neighbors import make_hubness, make_index, query_subspace
 from skxmodal.neighbors._gallery import Gallery, check_ids, name_items, raw_items
 from skxmodal.neighbors._subspace import in_subspace
-
-SCORE_K = 10
 
 
 class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEstimator):
@@ -378,20 +376,9 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
             If `y` shows no more than ten pictures, so that every query hits.
         """
         check_is_fitted(self)
-        found = retrieval_ranks(self, X, y, groups, direction="query_to_target")
-        ranks = found.query_to_target
-        assert ranks is not None
-        n_pictures = ranks.gallery_size or 0
-        if n_pictures <= SCORE_K:
-            warnings.warn(
-                f"The score is recall@{SCORE_K}, and the {n_pictures} pictures "
-                "of y are no more than that: every query hits. Score on a larger "
-                "gallery, or choose K with RecallScorer(k=...).",
-                UserWarning,
-                stacklevel=2,
-            )
-            return 1.0
-        return float(hit_rate_at_k(ranks, SCORE_K))
+        return default_score(
+            retrieval_ranks(self, X, y, groups, direction="query_to_target")
+        )
 
     def index(self, y: Any, ids: ArrayLike | None = None) -> CrossModalRetriever:
         """Replace the gallery, without refitting.

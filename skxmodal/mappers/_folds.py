@@ -65,11 +65,16 @@ def fold_moments(
     total = total_moments(tests, splits, n_samples, of)
     pairs = []
     for (train, test), moments in zip(splits, tests, strict=True):
-        complementary = len(train) + len(test) == n_samples and (
-            len(np.union1d(train, test)) == n_samples
-        )
-        pairs.append((total - moments if complementary else of(train), moments))
+        rest = are_complements(train, test, n_samples)
+        pairs.append((total - moments if rest else of(train), moments))
     return FoldMoments(total, pairs)
+
+
+def are_complements(train: np.ndarray, test: np.ndarray, n_samples: int) -> bool:
+    """Whether every row is once in one of the two sides."""
+    if len(train) + len(test) != n_samples:
+        return False
+    return len(np.union1d(train, test)) == n_samples
 
 
 def total_moments(
@@ -79,9 +84,9 @@ def total_moments(
     of: Callable[[np.ndarray], Moments],
 ) -> Moments:
     """Moments of all rows: those of the test folds where each row is in one."""
-    counts = np.zeros(n_samples, dtype=np.int64)
-    for _, test in splits:
-        counts[test] += 1
+    counts = np.bincount(
+        np.concatenate([test for _, test in splits]), minlength=n_samples
+    )
     return merge_moments(tests) if (counts == 1).all() else of(np.arange(n_samples))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
+from traceback import format_exc
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from skxmodal._validation import unit_rows
 from skxmodal.mappers import LeastSquaresMapper, Moments
 from skxmodal.mappers._moment_mapper import MomentMapper
 from skxmodal.mappers._ridge_path import RidgePath
-from skxmodal.metrics import RecallScorer, RetrievalScorer
+from skxmodal.metrics import RecallScorer, RetrievalRanks, RetrievalScorer
+from skxmodal.metrics._default_score import default_score
 from skxmodal.metrics._protocol import check_direction, rank_pairs
 
 # What stands for r2 among the scorers.
@@ -43,10 +45,18 @@ class Pairs(NamedTuple):
 
 
 class Score(NamedTuple):
-    """A candidate's scores on one split, by name, and the time they took."""
+    """A candidate's scores on one split, by name, the time they took, what failed."""
 
     values: dict[str, float]
     seconds: float
+    error: str | None = None
+
+
+class RetrieverScore(RecallScorer):
+    """`CrossModalRetriever.score`, of ranks that were counted before."""
+
+    def score_ranks(self, found: RetrievalRanks) -> float:
+        return default_score(found)
 
 
 class FittedMap:
@@ -93,6 +103,8 @@ def score_split(
     test: NDArray[np.intp],
     train_moments: Moments,
     test_moments: Moments,
+    *,
+    raises: bool,
 ) -> list[Score]:
     """Score every candidate on one split.
 
@@ -108,6 +120,8 @@ def score_split(
         The rows of the split's two sides.
     train_moments, test_moments : Moments
         The moments of those rows.
+    raises : bool
+        Whether what goes wrong is raised, or kept as the candidate's error.
 
     Returns
     -------
@@ -115,16 +129,11 @@ def score_split(
         One for each candidate.
     """
     ridges = [row for row, candidate in enumerate(candidates) if candidate.is_ridge]
-    paths: dict[float, RidgePath] = {}
-    for row in ridges:
-        power = candidates[row].mapper.x_whiten
-        if power not in paths:
-            paths[power] = RidgePath(train_moments, power)
-    fast_r2 = _r2_of_ridges(candidates, ridges, paths, scorers, test_moments)
+    paths = _Paths(train_moments)
     ranker = _RidgeRanker(pairs, test, train_moments)
-    scores = []
-    for row, candidate in enumerate(candidates):
-        start = perf_counter()
+
+    def values_of(row: int) -> dict[str, float]:
+        candidate = candidates[row]
         fitted: FittedMap | None = None
         values: dict[str, float] = {}
         for name, scorer in scorers.items():
@@ -148,8 +157,36 @@ def score_split(
                 values.update(value)
             else:
                 values[name] = value
-        scores.append(Score(values, perf_counter() - start))
+        return values
+
+    fast_r2: dict[int, float] = {}
+    if any(scorer is R2 for scorer in scorers.values()):
+        fast_r2 = _r2_of_ridges(candidates, ridges, paths, test_moments)
+    scores = []
+    for row in range(len(candidates)):
+        start = perf_counter()
+        values, error = {}, None
+        try:
+            values = values_of(row)
+        except Exception:
+            # As in GridSearchCV: whatever goes wrong costs this candidate's score.
+            if raises:
+                raise
+            error = format_exc()
+        scores.append(Score(values, perf_counter() - start, error))
     return scores
+
+
+class _Paths(dict[float, RidgePath]):
+    """Ridge solutions by the power that X is whitened with, made when asked for."""
+
+    def __init__(self, moments: Moments) -> None:
+        super().__init__()
+        self._moments = moments
+
+    def __missing__(self, power: float) -> RidgePath:
+        self[power] = RidgePath(self._moments, power)
+        return self[power]
 
 
 def _score_fitted(
@@ -170,19 +207,17 @@ def _score_fitted(
 def _r2_of_ridges(
     candidates: Sequence[Candidate],
     ridges: list[int],
-    paths: dict[float, RidgePath],
-    scorers: dict[str, Any],
+    paths: _Paths,
     test_moments: Moments,
 ) -> dict[int, float]:
     """Mean coefficient of determination of each ridge candidate, by its row."""
-    if not any(scorer is R2 for scorer in scorers.values()):
-        return {}
     squares = test_moments.y_squares
-    weights, constant = _weights_of_columns(squares)
+    weights, constant, _ = _weights_of_columns(test_moments)
     if constant.any():
         return {}
     found: dict[int, Any] = {}
-    for power, path in paths.items():
+    for power in {candidates[row].mapper.x_whiten for row in ridges}:
+        path = paths[power]
         rows = [row for row in ridges if candidates[row].mapper.x_whiten == power]
         alphas = [candidates[row].mapper.alpha for row in rows]
         errors = path.errors(test_moments, alphas, weights)
@@ -203,17 +238,20 @@ def _r2_of_map(fitted: FittedMap, test_moments: Moments) -> float:
     errors = squares - 2.0 * np.einsum("cj,jc->c", coef, test_moments.xy)
     errors += np.einsum("cj,cj->c", coef @ test_moments.xx, coef)
     errors = np.maximum(errors + test_moments.weight * offset**2, 0.0)
-    weights, constant = _weights_of_columns(squares)
+    weights, constant, rounding = _weights_of_columns(test_moments)
     # As scikit-learn: a constant column scores 1 where it is met, else 0.
-    r2 = np.where(constant, (errors <= 0.0).astype(float), 1.0 - errors * weights)
-    return float(r2.mean())
+    met = (errors <= rounding).astype(float)
+    return float(np.where(constant, met, 1.0 - errors * weights).mean())
 
 
 def _weights_of_columns(
-    squares: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    constant = squares <= 0.0
-    return 1.0 / np.where(constant, 1.0, squares), constant
+    moments: Moments,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """One over each column's squares, which are constant, and what rounding leaves."""
+    eps = np.finfo(np.float32 if moments.in_float32 else np.float64).eps
+    rounding = moments.weight * (8 * eps * moments.y_mean) ** 2
+    constant = moments.y_squares <= rounding
+    return 1.0 / np.where(constant, 1.0, moments.y_squares), constant, rounding
 
 
 class _RidgeRanker:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid, check_cv
-from sklearn.utils import get_tags
+from sklearn.model_selection._validation import (
+    _insert_error_scores,
+    _warn_or_raise_about_fit_failures,
+)
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
 from sklearn.utils.validation import _num_samples, check_array, indexable
 
 from skxmodal._content import content_keys, group_items
@@ -19,14 +30,23 @@ from skxmodal._rows import group_by_content
 from skxmodal._validation import is_raw
 from skxmodal.mappers import Moments
 from skxmodal.mappers._blocks import TargetProducts
-from skxmodal.mappers._folds import moments_of_rows, total_moments
+from skxmodal.mappers._folds import are_complements, moments_of_rows, total_moments
 from skxmodal.mappers._moment_mapper import MomentMapper
 from skxmodal.metrics import RecallScorer, RetrievalScorer, check_leakage
-from skxmodal.model_selection._one_pass import R2, Candidate, Pairs, score_split
-from skxmodal.neighbors import make_hubness
+from skxmodal.model_selection._one_pass import (
+    R2,
+    Candidate,
+    Pairs,
+    RetrieverScore,
+    Score,
+    score_split,
+)
+from skxmodal.model_selection._ordinary_fits import score_by_fits
+from skxmodal.model_selection._plan import plan
 from skxmodal.neighbors._blocks import in_threads
 
 DEFAULT_FOLDS = 5
+Split: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 class MapperSearchCV(DocLinkMixin, GridSearchCV):
@@ -51,7 +71,8 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
         "r2" of mappers comes from moments; :class:`~skxmodal.RecallScorer` and
         :class:`~skxmodal.RetrievalScorer` from rank counts.
     n_jobs : int, default=None
-        Number of threads; None takes as many as BLAS would.
+        Number of threads, -1 for one a processor; None takes as many as BLAS would.
+        Ordinary fits take it as :class:`~sklearn.model_selection.GridSearchCV` does.
     refit : bool, str or callable, default=True
         Whether the best candidate is fitted to all rows; with several metrics, the
         name of the one that decides.
@@ -59,9 +80,9 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
         The splits. An int, or None for 5, gives
         :class:`~sklearn.model_selection.GroupKFold` where `fit` is given `groups`.
     verbose : int, default=0
-        How much is said.
+        How much is said: 1 of each pass, more than 1 of each split too.
     error_score : "raise" or number, default=nan
-        The score of a candidate whose fit fails; only for those fitted as usual.
+        The score of a candidate that can't be fitted or scored on a split.
 
     Attributes
     ----------
@@ -145,57 +166,114 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
             caption.
         **params : dict
             What the estimator's `fit` takes besides. Candidates are then fitted as
-            usual.
+            usual, and so where metadata routing takes `groups` to fits or scorers.
 
         Returns
         -------
         self : MapperSearchCV
             The fitted search.
+
+        Raises
+        ------
+        ValueError
+            If no candidate can be fitted and scored.
         """
         X, y, groups = indexable(X, y, groups)
-        splits = self._splits(X, y, groups)
+        to_split, to_fit, to_score = self._routed(groups, params)
+        splits = self._splits(X, y, groups, to_split)
         self.n_splits_ = len(splits)
         candidates = list(ParameterGrid(self.param_grid))
         scorers = self._named_scorers()
-        plans = [self._plan(candidate) for candidate in candidates]
-        if params or scorers is None:
+        plans = [plan(self.estimator, candidate) for candidate in candidates]
+        smallest = min((len(side) for split in splits for side in split), default=0)
+        # Metadata, and fits and scores that are undefined, are left to ordinary fits.
+        if to_fit or to_score or scorers is None or smallest < 2:
             plans = [None] * len(candidates)
-        fast = [row for row, plan in enumerate(plans) if plan is not None]
-        slow = [row for row, plan in enumerate(plans) if plan is None]
-        self.one_pass_ = np.array([plan is not None for plan in plans])
+        fast = [row for row, planned in enumerate(plans) if planned is not None]
+        slow = [row for row, planned in enumerate(plans) if planned is None]
+        self.one_pass_ = np.array([planned is not None for planned in plans])
         outcomes: list[list[dict[str, Any]]] = [[] for _ in candidates]
         if fast and scorers is not None:
             found = self._score_in_one_pass(
-                [plan for plan in plans if plan is not None], scorers, X, y, splits
+                [planned for planned in plans if planned is not None],
+                scorers,
+                X,
+                y,
+                splits,
             )
             for row, outcome in zip(fast, found, strict=True):
                 outcomes[row] = outcome
         if slow:
-            chosen = [candidates[row] for row in slow]
-            found = self._score_as_usual(chosen, X, y, splits, groups, params)
-            for row, outcome in zip(slow, found, strict=True):
-                outcomes[row] = outcome
+            if groups is not None and get_config()["enable_metadata_routing"]:
+                params = {"groups": groups, **params}
+            by_fits = score_by_fits(
+                self.estimator,
+                [candidates[row] for row in slow],
+                X,
+                y,
+                splits,
+                params,
+                scoring=self.scoring,
+                n_jobs=self.n_jobs,
+                verbose=self.verbose,
+                error_score=self.error_score,
+            )
+            for place, row in enumerate(slow):
+                outcomes[row] = by_fits[place * len(splits) :][: len(splits)]
         flat = [outcome for candidate in outcomes for outcome in candidate]
+        _warn_or_raise_about_fit_failures(flat, self.error_score)
+        _insert_error_scores(flat, self.error_score)
         self.cv_results_ = self._format_results(candidates, len(splits), flat)
         self.multimetric_ = isinstance(flat[0]["test_scores"], dict)
-        self._choose(X, y, groups, params)
+        self._choose(X, y, to_fit)
         return self
 
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Say which metadata goes where.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            That of :class:`~sklearn.model_selection.GridSearchCV`, with `groups` for
+            the splits wherever `cv` is a number or None.
+        """
+        router = super().get_metadata_routing()
+        if self._counts_folds():
+            fit_splits = MethodMapping().add(caller="fit", callee="split")
+            router.add(splitter=GroupKFold(), method_mapping=fit_splits)
+        return router
+
+    def _counts_folds(self) -> bool:
+        return self.cv is None or isinstance(self.cv, Integral)
+
+    def _routed(
+        self, groups: Any, params: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """What goes to the splits, to fits and to scorers."""
+        if not get_config()["enable_metadata_routing"]:
+            return {"groups": groups}, params, {}
+        given = params if groups is None else {"groups": groups, **params}
+        routed = process_routing(self, "fit", **given)
+        return routed.splitter.split, routed.estimator.fit, routed.scorer.score
+
     def _splits(
-        self, X: Any, y: Any, groups: Any
-    ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        self, X: Any, y: Any, groups: Any, to_split: dict[str, Any]
+    ) -> list[Split]:
         cv = self.cv
-        if cv is None or isinstance(cv, Integral):
+        if self._counts_folds():
             n_splits = DEFAULT_FOLDS if cv is None else int(cv)
             cv = n_splits if groups is None else GroupKFold(n_splits)
-        return list(check_cv(cv).split(X, y, groups))
+        rows = np.arange(_num_samples(X))
+        # Masks and rows counted from the end become row numbers.
+        pairs = check_cv(cv).split(X, y, **to_split)
+        return [(rows[train], rows[test]) for train, test in pairs]
 
     def _named_scorers(self) -> dict[str, Any] | None:
         """The scorers by name, with `R2` for r2; None where one is not for maps."""
         of_mapper = isinstance(self.estimator, MomentMapper)
         scoring = self.scoring
         if scoring is None:
-            return {"score": R2 if of_mapper else RecallScorer()}
+            return {"score": R2 if of_mapper else RetrieverScore()}
         if isinstance(scoring, list | tuple | set):
             scoring = {name: name for name in scoring}
         named = scoring if isinstance(scoring, dict) else {"score": scoring}
@@ -208,23 +286,6 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
             else:
                 return None
         return scorers
-
-    def _plan(self, params: dict[str, Any]) -> Candidate | None:
-        """A candidate to score from moments, or None where it needs the rows."""
-        estimator = clone(self.estimator).set_params(**clone(params, safe=False))
-        if isinstance(estimator, MomentMapper):
-            return None if estimator._reads_rows() else Candidate(estimator)
-        if not hasattr(estimator, "gallery_items") or any(
-            name.startswith(("query_encoder", "target_encoder")) for name in params
-        ):
-            return None
-        for encoder in (estimator.query_encoder, estimator.target_encoder):
-            if encoder is not None and get_tags(encoder).requires_fit:
-                return None
-        mapper = estimator._make_mapper()
-        if not isinstance(mapper, MomentMapper) or mapper._reads_rows():
-            return None
-        return Candidate(mapper, make_hubness(estimator.hubness))
 
     def _pairs(self, X: Any, y: Any) -> Pairs:
         """The rows as embeddings, every raw item encoded once."""
@@ -256,7 +317,7 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
         scorers: dict[str, Any],
         X: Any,
         y: Any,
-        splits: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+        splits: list[Split],
     ) -> list[list[dict[str, Any]]]:
         start = time.perf_counter()
         pairs = self._pairs(X, y)
@@ -269,85 +330,60 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
         def moments_of(rows: NDArray[np.intp]) -> Moments:
             return moments_of_rows(rows, pairs.X, pairs.y, None, level)
 
-        tests = in_threads(moments_of, [test for _, test in splits], self.n_jobs)
-        total = total_moments(tests, splits, _num_samples(X), moments_of)
+        if self.verbose > 0:
+            sys.stdout.write(
+                f"Scoring {len(candidates)} candidates on {len(splits)} splits from "
+                "one pass over the rows\n"
+            )
+        n_samples = _num_samples(X)
+        n_threads = None if self.n_jobs is None else effective_n_jobs(self.n_jobs)
+        tests = in_threads(moments_of, [test for _, test in splits], n_threads)
+        total = total_moments(tests, splits, n_samples, moments_of)
         shared = (time.perf_counter() - start) / len(candidates) / len(splits)
 
-        def score(split: int) -> list[Any]:
+        def score(split: int) -> list[Score]:
             train, test = splits[split]
-            if len(train) + len(test) == _num_samples(X):
+            if are_complements(train, test, n_samples):
                 train_moments = total - tests[split]
             else:
                 train_moments = moments_of(train)
             # Fits change their mapper, and splits run side by side.
             own = [Candidate(clone(mapper), hubness) for mapper, hubness in candidates]
-            return score_split(
-                own, scorers, pairs, train, test, train_moments, tests[split]
+            found = score_split(
+                own,
+                scorers,
+                pairs,
+                train,
+                test,
+                train_moments,
+                tests[split],
+                raises=self.error_score == "raise",
             )
+            if self.verbose > 1:
+                sys.stdout.write(f"[CV {split + 1}/{len(splits)}] END\n")
+            return found
 
-        scores = in_threads(score, range(len(splits)), self.n_jobs)
-        single = list(scorers) == ["score"]
-        outcomes = []
-        for row in range(len(candidates)):
-            found = [scores[split][row] for split in range(len(splits))]
-            outcomes.append(
-                [
-                    {
-                        "test_scores": score.values["score"]
-                        if single and list(score.values) == ["score"]
-                        else score.values,
-                        "fit_time": shared,
-                        "score_time": score.seconds,
-                    }
-                    for score in found
-                ]
-            )
-        return outcomes
-
-    def _score_as_usual(
-        self,
-        candidates: list[dict[str, Any]],
-        X: Any,
-        y: Any,
-        splits: list[Any],
-        groups: Any,
-        params: dict[str, Any],
-    ) -> list[list[dict[str, Any]]]:
-        search = GridSearchCV(
-            self.estimator,
-            [{name: [value] for name, value in one.items()} for one in candidates],
-            scoring=self.scoring,
-            cv=splits,
-            refit=False,
-            verbose=self.verbose,
-            error_score=self.error_score,
-        ).fit(X, y, **params)
-        results = search.cv_results_
-        names = [
-            name.removeprefix("mean_test_")
-            for name in results
-            if name.startswith("mean_test_")
+        scores = in_threads(score, range(len(splits)), n_threads)
+        return [
+            [self._outcome(scores[split][row], shared) for split in range(len(splits))]
+            for row in range(len(candidates))
         ]
-        outcomes = []
-        for row in range(len(candidates)):
-            outcome = []
-            for split in range(len(splits)):
-                values = {
-                    name: results[f"split{split}_test_{name}"][row] for name in names
-                }
-                outcome.append(
-                    {
-                        "test_scores": values["score"]
-                        if names == ["score"]
-                        else values,
-                        "fit_time": results["mean_fit_time"][row],
-                        "score_time": results["mean_score_time"][row],
-                    }
-                )
-            outcomes.append(outcome)
-        return outcomes
 
-    def _choose(self, X: Any, y: Any, groups: Any, params: dict[str, Any]) -> None:
+    def _outcome(self, score: Score, fit_time: float) -> dict[str, Any]:
+        """A candidate's scores on one split, as scikit-learn keeps them."""
+        values: Any = score.values
+        if score.error is not None:
+            values = self.error_score
+        elif list(values) == ["score"]:
+            values = values["score"]
+        return {
+            "fit_error": score.error,
+            "test_scores": values,
+            "fit_time": fit_time,
+            "score_time": score.seconds,
+        }
+
+    def _choose(self, X: Any, y: Any, params: dict[str, Any]) -> None:
         results = self.cv_results_
         metric = "score"
         if self.multimetric_:
@@ -367,7 +403,8 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
         )
         self.best_estimator_.fit(X, y, **params)
         self.refit_time_ = time.perf_counter() - start
-        self.scorer_ = self._get_scorers()[0]
+        scorer = self._get_scorers()[0]
+        self.scorer_ = getattr(scorer, "_scorers", scorer)
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 

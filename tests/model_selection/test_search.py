@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit
+from sklearn.exceptions import FitFailedWarning, UnsetMetadataPassedError
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    ShuffleSplit,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -21,8 +32,9 @@ from skxmodal import (
     RelativeMapper,
     RetrievalScorer,
 )
-from skxmodal.model_selection import LeakageWarning, MapperSearchCV
-from skxmodal.neighbors import CSLS
+from skxmodal.model_selection import LeakageWarning, MapperSearchCV, _ordinary_fits
+from skxmodal.neighbors import CSLS, _blocks
+from skxmodal.neighbors._blas import one_thread
 
 # Scores of leaking splits are compared too, as GridSearchCV has them.
 pytestmark = pytest.mark.filterwarnings("ignore::skxmodal.metrics.LeakageWarning")
@@ -389,3 +401,269 @@ def test_names_of_columns_are_kept(pairs):
     search = MapperSearchCV(LeastSquaresMapper(), {"alpha": [0.1]}, cv=3)
     assert search.fit(frame, y).feature_names_in_.tolist() == list(frame.columns)
     assert not hasattr(clone(search).fit(X, y), "feature_names_in_")
+
+
+def scores_of(search, X, y, **params):
+    return search.fit(X, y, **params).cv_results_["mean_test_score"]
+
+
+def test_splits_that_overlap_repeat_or_leave_out_are_scored_as_they_are(pairs):
+    X, y, _ = pairs
+    rng = np.random.default_rng(0)
+    drawn = [(rng.choice(120, 90), rng.permutation(120)[:30]) for _ in range(3)]
+    repeated = [(np.arange(80), np.r_[80:100, 80:100]), (np.arange(80), np.r_[0:40])]
+    # Every row is tested, and one of them twice.
+    twice = [(np.r_[60:120], np.r_[0:60, 0]), (np.r_[0:60], np.r_[60:119])]
+    for cv in (drawn, repeated, twice):
+        for estimator, grid in (
+            (LeastSquaresMapper(), {"alpha": [0.01, 1.0]}),
+            (CrossModalRetriever(), {"mapper": [ProcrustesMapper(), CCAMapper()]}),
+        ):
+            ours = MapperSearchCV(estimator, grid, cv=cv, refit=False)
+            reference = GridSearchCV(estimator, grid, cv=cv, refit=False)
+            np.testing.assert_allclose(
+                scores_of(ours, X, y), scores_of(reference, X, y), atol=1e-9
+            )
+            assert ours.one_pass_.all()
+
+
+def test_splits_may_be_masks_and_lists(pairs):
+    X, y, _ = pairs
+    test = np.arange(120) % 3 == 0
+    numbers = np.flatnonzero(~test).tolist(), np.flatnonzero(test).tolist()
+    grid = {"alpha": [0.1]}
+    expected = scores_of(MapperSearchCV(LeastSquaresMapper(), grid, cv=[numbers]), X, y)
+    for cv in ([(~test, test)], [((~test).tolist(), test.tolist())]):
+        found = scores_of(MapperSearchCV(LeastSquaresMapper(), grid, cv=cv), X, y)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_groups_are_routed_as_grid_search_does(pairs):
+    X, y, groups = pairs
+    coarse = groups // 6
+    # Groups of several pictures show the first of them.
+    scorer = RecallScorer(k=1)
+    with (
+        sklearn.config_context(enable_metadata_routing=True),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", ".* groups hold targets")
+        estimator = CrossModalRetriever(LeastSquaresMapper()).set_fit_request(
+            groups=True
+        )
+        for wanted in (True, False):
+            settings = {
+                "scoring": scorer.set_score_request(groups=wanted),
+                "cv": GroupKFold(3),
+            }
+            grid = {"mapper__alpha": [0.1, 10.0]}
+            ours = MapperSearchCV(estimator, grid, **settings)
+            reference = GridSearchCV(estimator, grid, **settings)
+            ours.fit(X, y, groups=coarse)
+            reference.fit(X, y, groups=coarse)
+            assert_equal_results(ours.cv_results_, reference.cv_results_)
+            assert not ours.one_pass_.any()
+            assert len(ours.best_estimator_.gallery_ids_) == 10
+        with pytest.raises(UnsetMetadataPassedError, match="groups"):
+            MapperSearchCV(CrossModalRetriever(LeastSquaresMapper()), grid, cv=3).fit(
+                X, y, groups=groups
+            )
+
+
+def test_groups_reach_the_splits_of_a_search_inside_another(pairs):
+    X, y, groups = pairs
+    seen = []
+
+    class Search(MapperSearchCV):
+        def _splits(self, *args):
+            seen.append(super()._splits(*args))
+            return seen[-1]
+
+    with sklearn.config_context(enable_metadata_routing=True):
+        mapper = LeastSquaresMapper().set_fit_request(groups=False)
+        search = Search(mapper, {"alpha": [0.1, 1.0]}, cv=3)
+        params = {"groups": groups}
+        cross_val_score(search, X, y, cv=GroupKFold(2), params=params)
+    outer = list(GroupKFold(2).split(X, y, groups))
+    assert len(seen) == 2
+    for splits, (rows, _) in zip(seen, outer, strict=True):
+        for train, test in splits:
+            assert not np.isin(groups[rows][train], groups[rows][test]).any()
+
+
+def test_every_processor_can_be_asked_for(pairs):
+    X, y, _ = pairs
+    search = MapperSearchCV(LeastSquaresMapper(), {"alpha": [0.1]}, cv=3)
+    expected = scores_of(search, X, y)
+    for n_jobs in (-1, -2):
+        found = scores_of(clone(search).set_params(n_jobs=n_jobs), X, y)
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        search.set_params(n_jobs=0).fit(X, y)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 5])
+def test_no_more_threads_than_asked_for(pairs, monkeypatch, n_jobs):
+    X, y, groups = pairs
+    monkeypatch.setattr(one_thread, "_count", lambda: 8)
+    entered, most = set(), []
+
+    class Pool(ThreadPoolExecutor):
+        def map(self, function, items):
+            def watched(item):
+                entered.add(threading.get_ident())
+                most.append(len(entered))
+                time.sleep(0.01)
+                try:
+                    return function(item)
+                finally:
+                    entered.discard(threading.get_ident())
+
+            return super().map(watched, items)
+
+    monkeypatch.setattr(_blocks, "ThreadPoolExecutor", Pool)
+    # Enough that ranks are counted in several blocks.
+    rows = np.tile(np.arange(len(X)), 100)
+    search = MapperSearchCV(
+        CrossModalRetriever(),
+        {"mapper": [ProcrustesMapper()]},
+        cv=5,
+        scoring=RecallScorer(k=5),
+        refit=False,
+        n_jobs=n_jobs,
+    )
+    search.fit(X[rows], y[rows], groups=groups[rows])
+    assert max(most, default=1) == n_jobs
+
+
+def test_ordinary_fits_are_told_the_number_of_jobs(pairs, monkeypatch):
+    X, y, _ = pairs
+    asked = []
+
+    class Search(GridSearchCV):
+        def fit(self, *args, **params):
+            asked.append(self.n_jobs)
+            return super().fit(*args, **params)
+
+    monkeypatch.setattr(_ordinary_fits, "GridSearchCV", Search)
+    grid = {"x_whiten": [0.0, 0.5]}
+    MapperSearchCV(LeastSquaresMapper("auto"), grid, cv=3, n_jobs=1).fit(X, y)
+    assert asked == [1]
+
+
+def test_what_is_done_is_said(pairs, capsys):
+    X, y, _ = pairs
+    search = MapperSearchCV(LeastSquaresMapper(), {"alpha": [0.1, 1.0]}, cv=3)
+    search.fit(X, y)
+    assert capsys.readouterr().out == ""
+    clone(search).set_params(verbose=2).fit(X, y)
+    said = capsys.readouterr().out
+    assert "Scoring 2 candidates on 3 splits" in said
+    assert sorted(said.split("\n")[1:4]) == [f"[CV {i}/3] END" for i in (1, 2, 3)]
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.parametrize("scoring", ["r2", RecallScorer(k=3), RetrievalScorer(ks=(1,))])
+def test_a_candidate_that_fails_costs_its_own_score(pairs, scoring):
+    X, y, _ = pairs
+    several = isinstance(scoring, RetrievalScorer)
+    refit = "query_to_target_hit_rate_at_1" if several else True
+    grid = [{"alpha": [-1e-4, 0.1]}, {"x_whiten": ["x"]}]
+    settings = {"scoring": scoring, "cv": 3, "refit": refit}
+    ours = MapperSearchCV(LeastSquaresMapper(), grid, **settings)
+    reference = GridSearchCV(LeastSquaresMapper(), grid, **settings)
+    for search in (ours, reference):
+        with pytest.warns(FitFailedWarning, match="6 fits failed"):
+            search.fit(X, y)
+    assert_equal_results(ours.cv_results_, reference.cv_results_)
+    assert ours.best_params_ == {"alpha": 0.1}
+    with pytest.raises(ValueError, match="alpha"):
+        clone(ours).set_params(error_score="raise").fit(X, y)
+    with pytest.raises(ValueError, match="All the 3 fits failed"):
+        clone(ours).set_params(param_grid={"alpha": [-1.0]}).fit(X, y)
+
+
+def test_a_score_that_fails_is_the_error_score(pairs):
+    X, y, _ = pairs
+    # The last fold is smaller than k.
+    cv = [(np.r_[40:120], np.r_[0:40]), (np.r_[0:115], np.r_[115:120])]
+    settings = {"scoring": RecallScorer(k=6), "cv": cv, "error_score": -1.0}
+    search = MapperSearchCV(LeastSquaresMapper(), {"alpha": [0.1, 1.0]}, **settings)
+    with pytest.warns(FitFailedWarning, match="k=6 is more than"):
+        search.fit(X, y)
+    assert search.cv_results_["split1_test_score"].tolist() == [-1.0, -1.0]
+    assert (search.cv_results_["split0_test_score"] > 0).all()
+    with pytest.raises(ValueError, match="k=6 is more than"):
+        search.set_params(error_score="raise").fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:The score is recall@10")
+def test_the_score_of_a_small_gallery_is_the_retrievers_own(pairs):
+    X, y, _ = pairs
+    search = MapperSearchCV(
+        CrossModalRetriever(), {"mapper": [LeastSquaresMapper()]}, cv=3
+    )
+    assert scores_of(search, X[:18], y[:18]).tolist() == [1.0]
+    assert search.one_pass_.all()
+
+
+class OwnPrediction(LeastSquaresMapper):
+    def predict(self, X):
+        return 0.5 * super().predict(X)
+
+
+class OwnSolution(ProcrustesMapper):
+    def _solve(self, moments):
+        return super()._solve(moments)
+
+
+class OwnSpace(CrossModalRetriever):
+    def transform(self, X):
+        return -super().transform(X)
+
+
+class OwnScore(CrossModalRetriever):
+    def score(self, X, y, groups=None):
+        return 42.0
+
+
+class OwnMethodBesides(CrossModalRetriever):
+    def describe(self):
+        return "a retriever"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "fast"),
+    [
+        (OwnPrediction(), False),
+        (OwnSolution(), True),
+        (OwnSpace(), False),
+        (CrossModalRetriever(OwnPrediction()), False),
+        (OwnScore(), False),
+        (OwnMethodBesides(), True),
+    ],
+)
+def test_what_a_subclass_does_otherwise_is_done(pairs, estimator, fast):
+    X, y, _ = pairs
+    grid = {"alpha": [0.1]} if isinstance(estimator, OwnPrediction) else {}
+    if isinstance(estimator, CrossModalRetriever):
+        grid = {"n_neighbors": [5]}
+    ours = MapperSearchCV(estimator, grid, cv=3)
+    np.testing.assert_allclose(
+        scores_of(ours, X, y), scores_of(GridSearchCV(estimator, grid, cv=3), X, y)
+    )
+    assert ours.one_pass_.all() == fast
+
+
+@pytest.mark.parametrize("constant", [0.1, -0.7, 1e6 / 3, 0.0])
+def test_constant_targets_need_not_be_exact_in_binary(pairs, constant):
+    X, y, _ = pairs
+    targets = np.c_[y, np.full(len(y), constant)]
+    grid = {"alpha": [0.01, 1.0]}
+    ours = MapperSearchCV(LeastSquaresMapper(), grid, cv=3)
+    without = scores_of(ours, X, y)
+    expected = (without * y.shape[1] + 1) / (y.shape[1] + 1)
+    np.testing.assert_allclose(scores_of(ours, X, targets), expected)
+    # A map that doesn't meet the constant scores 0 there.
+    turned = MapperSearchCV(ProcrustesMapper(), {"scaling": [True]}, cv=3)
+    assert 0 < scores_of(turned, X, targets)[0] < 1
