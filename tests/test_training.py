@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from skxmodal._training import (
     epoch_batches,
     info_nce,
     n_batches,
+    own_generator,
     resolve_device,
 )
 from skxmodal._training._losses import _one_direction
@@ -178,6 +180,7 @@ def test_batches_that_pass_the_check_have_negatives(groups, batch_size, seed):
     [
         ([0, 1, 2], 1, "batch_size must be at least 2, got 1"),
         ([3, 3, 3], 2, "all 3 rows are of one group"),
+        ([0], 1, "all 1 rows are of one group"),
         ([0] * 8 + [1, 2], 4, "the largest group has 8 rows and the batches have 5"),
     ],
 )
@@ -231,6 +234,39 @@ def test_non_finite_loss_names_batch_and_cause():
         check_finite_loss(nan, **where, inputs=[good], parameters=[bad])
     with pytest.raises(FloatingPointError, match=r"overflow.*largest input is 1\)"):
         check_finite_loss(-nan, **where, inputs=[good], parameters=[good])
+    with pytest.raises(
+        FloatingPointError, match=r"weights are finite.*weight is 1\)\."
+    ) as told:
+        check_finite_loss(nan, **where, parameters=[good])
+    assert "input" not in str(told.value)
+    assert "float32" not in str(told.value)
+    with pytest.raises(FloatingPointError, match="Use precision='float32'"):
+        check_finite_loss(nan, **where, inputs=[good], precision="bf16")
+
+
+def test_weights_spoilt_by_the_last_step_are_told(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "a")
+    training = linear_training(n_epochs=3, evaluate=None, checkpoint=checkpoint)
+    step, steps = training.optimizer.step, []
+
+    def spoil_the_last():
+        step()
+        steps.append(1)
+        if len(steps) == 12:
+            with torch.no_grad():
+                training.module.weight.fill_(torch.inf)
+
+    training.optimizer.step = spoil_the_last
+    with pytest.raises(FloatingPointError, match="infinite after epoch 3"):
+        training.run()
+    assert checkpoint.read()["history"][-1]["epoch"] == 2
+
+
+def test_inputs_are_looked_at_for_the_message_alone():
+    seen = []
+    training = linear_training(n_epochs=1, inputs=lambda rows: seen.append(rows) or [])
+    training.run()
+    assert not seen
 
 
 def test_weight_average_is_the_recursion_and_gives_weights_back():
@@ -271,6 +307,40 @@ def test_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
     checkpoint.path.write_bytes(b"damaged")
     with pytest.raises(ValueError, match="cannot be read"):
         checkpoint.read()
+
+
+def test_what_a_kill_left_is_removed_when_it_is_old(tmp_path):
+    checkpoint = Checkpoint(tmp_path, "name")
+    checkpoint.write({"epoch": 1})
+    old, new = (checkpoint.path.with_name(f".{name}.part") for name in ("old", "new"))
+    for part in (old, new):
+        part.touch()
+    os.utime(old, (0, 0))
+    checkpoint.write({"epoch": 2})
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_generator_is_lent_to_one_thread_at_a_time():
+    expected = {}
+    for seed in (0, 1):
+        with own_generator(seed):
+            expected[seed] = torch.rand(6).tolist()
+    found = {0: [], 1: []}
+    turn = threading.Barrier(2, timeout=5)
+
+    def draw(seed):
+        turn.wait()
+        with own_generator(seed):
+            for _ in range(6):
+                found[seed].append(float(torch.rand(1)))
+                time.sleep(0.005)
+
+    threads = [threading.Thread(target=draw, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == expected
 
 
 def test_digest_tells_data_and_settings_apart():

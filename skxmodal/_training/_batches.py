@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 
 def n_batches(n_rows: int, batch_size: int) -> int:
-    """Number of batches an epoch is cut into.
+    """Number of batches an epoch is cut into, of `batch_size` rows on average.
+
+    It is rounded: a batch may be larger, by half where there are one and a half times
+    as many rows.
 
     Examples
     --------
@@ -62,16 +65,16 @@ def check_contrastive_batches(
         one group is so large that whole batches may be of it alone.
     """
     n_rows = len(groups)
-    if batch_size < 2:
-        raise ValueError(
-            f"a contrastive loss compares the rows of a batch, so {what} must be at "
-            f"least 2, got {batch_size}"
-        )
     _, counts = np.unique(groups, return_counts=True)
     if len(counts) < 2:
         raise ValueError(
             f"all {n_rows} rows are of one group, so a contrastive loss has no "
             "negatives: give pairs of at least 2 different targets, or check `groups`"
+        )
+    if batch_size < 2:
+        raise ValueError(
+            f"a contrastive loss compares the rows of a batch, so {what} must be at "
+            f"least 2, got {batch_size}"
         )
     smallest = n_rows // n_batches(n_rows, batch_size)
     largest = int(counts.max())

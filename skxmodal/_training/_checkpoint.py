@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from skxmodal._paths import whole_file
+
 FILE_NAME = "training.pt"
+ABANDONED_AFTER_SECONDS = 3600
 
 
 def digest(parts: Iterable[Any]) -> str:
@@ -62,16 +66,13 @@ class Checkpoint:
     def write(self, state: dict[str, Any]) -> None:
         """Replace the state; a kill at any moment leaves the old one or the new."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with whole_file(self.path, durable=True) as file:
+            torch.save(state, file)
+        # What a kill in the middle of a write left, and no other process writes now.
+        for part in self.path.parent.glob(".*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > ABANDONED_AFTER_SECONDS:
+                    part.unlink()
 
     def read(self) -> dict[str, Any] | None:
         """Return the state, or None where no training was stopped here.

@@ -41,8 +41,8 @@ def resolve_device(device: str | None) -> torch.device:
     return resolved
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """Context in which products are computed at the precision asked for.
+def resolve_precision(device: torch.device, precision: str) -> str:
+    """What products are computed in.
 
     Parameters
     ----------
@@ -52,11 +52,27 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 
     Returns
     -------
+    precision : {"float32", "bf16"}
+    """
+    if precision != "auto":
+        return precision
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return "bf16" if fast else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Context in which products are computed at the precision asked for.
+
+    Parameters
+    ----------
+    device : torch.device
+    precision : {"auto", "float32", "bf16"}
+        See `resolve_precision`.
+
+    Returns
+    -------
     context : context manager
     """
-    if precision == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        precision = "bf16" if fast else "float32"
-    if precision == "bf16":
+    if resolve_precision(device, precision) == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()

@@ -1,4 +1,4 @@
-"""What to say when a loss is no number."""
+"""What to say when a loss or a weight is no number."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def check_finite_loss(
     inputs: Sequence[torch.Tensor] = (),
     parameters: Iterable[torch.Tensor] = (),
     learning_rate: float,
+    precision: str = "float32",
 ) -> float:
     """Value of the loss, or an error that names the batch and the likely cause.
 
@@ -32,6 +33,8 @@ def check_finite_loss(
         Weights before the step.
     learning_rate : float
         Of this step.
+    precision : {"float32", "bf16"}
+        What products are computed in.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def check_finite_loss(
     value = float(loss.detach())
     if abs(value) < float("inf"):
         return value
-    cause = _likely_cause(rows, inputs, parameters, learning_rate)
+    cause = _likely_cause(rows, inputs, list(parameters), learning_rate, precision)
     first = ", ".join(str(row) for row in rows[:5].tolist())
     raise FloatingPointError(
         f"the loss is {value} in batch {batch} of epoch {epoch} ({len(rows)} rows, "
@@ -53,11 +56,38 @@ def check_finite_loss(
     )
 
 
+def check_finite_weights(
+    weights: Iterable[torch.Tensor], *, epoch: int, learning_rate: float
+) -> None:
+    """Refuse weights that the last step of an epoch spoilt, which no loss has seen.
+
+    Parameters
+    ----------
+    weights : iterable of tensors
+    epoch : int
+        From 1.
+    learning_rate : float
+        Of the last step.
+
+    Raises
+    ------
+    FloatingPointError
+        If a weight is NaN or infinite.
+    """
+    if all(bool(torch.isfinite(weight).all()) for weight in weights):
+        return
+    raise FloatingPointError(
+        f"the weights are NaN or infinite after epoch {epoch}: they diverged. Lower "
+        f"the learning rate (now {learning_rate:.3g}) or warm up for longer."
+    )
+
+
 def _likely_cause(
     rows: torch.Tensor,
     inputs: Sequence[torch.Tensor],
-    parameters: Iterable[torch.Tensor],
+    parameters: Sequence[torch.Tensor],
     learning_rate: float,
+    precision: str,
 ) -> str:
     for values in inputs:
         finite = torch.isfinite(values).flatten(1).all(dim=1)
@@ -72,10 +102,21 @@ def _likely_cause(
             "Likely cause: the weights diverged in an earlier step. Lower the "
             f"learning rate (now {learning_rate:.3g}) or warm up for longer."
         )
-    largest = max((float(values.abs().max()) for values in inputs), default=0.0)
-    return (
-        "The data and the weights are finite, so the likely cause is an overflow "
-        f"inside the network (the largest input is {largest:.3g}). Rescale the data, "
-        "use precision='float32', or lower the learning rate "
-        f"(now {learning_rate:.3g})."
+    known = {"weight": parameters, "input": inputs}
+    largest = ", ".join(
+        f"the largest {name} is {max(map(_largest, values)):.3g}"
+        for name, values in known.items()
+        if values
     )
+    finite = "data and the weights are" if inputs else "weights are"
+    return (
+        f"The {finite} finite, so the likely cause is an overflow inside the network"
+        + (f" ({largest}). " if largest else ". ")
+        + ("Use precision='float32', or lower" if precision == "bf16" else "Lower")
+        + f" the learning rate (now {learning_rate:.3g})"
+        + (", or rescale the data." if inputs else ".")
+    )
+
+
+def _largest(values: torch.Tensor) -> float:
+    return float(values.detach().abs().max())

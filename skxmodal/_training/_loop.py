@@ -12,7 +12,7 @@ import torch
 from skxmodal._progress import progress
 from skxmodal._training._average import WeightAverage, set_weights
 from skxmodal._training._checkpoint import Checkpoint
-from skxmodal._training._finite import check_finite_loss
+from skxmodal._training._finite import check_finite_loss, check_finite_weights
 from skxmodal._training._interrupt import InterruptGuard
 from skxmodal._training._schedule import cosine_schedule
 
@@ -53,6 +53,8 @@ class Training:
     inputs : callable, optional
         What the network is fed for a batch of rows, for the message that explains a
         loss that is no number.
+    precision : {"float32", "bf16"}
+        What products are computed in, for that message.
     describe : callable, optional
         More columns of the history, by name.
     show_progress : bool
@@ -80,6 +82,7 @@ class Training:
     patience: int = 10
     checkpoint: Checkpoint | None = None
     inputs: Callable[[torch.Tensor], Sequence[torch.Tensor]] | None = None
+    precision: str = "float32"
     describe: Callable[[], dict[str, float]] | None = None
     show_progress: bool = False
     history: list[dict[str, float]] = field(init=False, default_factory=list)
@@ -92,7 +95,7 @@ class Training:
         Raises
         ------
         FloatingPointError
-            If a loss is NaN or infinite.
+            If a loss or a weight is NaN or infinite.
         """
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._best_weights: dict[str, torch.Tensor] = {}
@@ -116,6 +119,11 @@ class Training:
                 loss = self._epoch(epoch, guard)
                 if guard.interrupted and loss is None:
                     break
+                check_finite_weights(
+                    self.module.parameters(),
+                    epoch=epoch,
+                    learning_rate=self.optimizer.param_groups[0]["lr"],
+                )
                 self._record(epoch, loss, time.perf_counter() - started)
                 # A checkpoint holds whole epochs, so that a resumed training takes the
                 # very steps that one without a break would have taken.
@@ -143,14 +151,16 @@ class Training:
             ):
                 group["lr"] = peak * factor
             loss = self.loss(rows)
+            finite = bool(torch.isfinite(loss))
             value = check_finite_loss(
                 loss,
                 epoch=epoch,
                 batch=batch + 1,
                 rows=rows,
-                inputs=self.inputs(rows) if self.inputs else (),
+                inputs=() if finite or self.inputs is None else self.inputs(rows),
                 parameters=self.module.parameters(),
                 learning_rate=self._peaks[0] * factor,
+                precision=self.precision,
             )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -100,7 +100,9 @@ def build_efficientnet_lite(name: str) -> Any:
     module = import_optional(
         "efficientnet_lite_pytorch", extra="demo", purpose=f"The model {name!r}"
     )
-    torch = import_optional("torch", extra="encoders", purpose="ImageEncoder")
+    import_optional("torch", extra="encoders", purpose="ImageEncoder")
+    from skxmodal._training import own_generator
+
     # Building draws random weights; the caller's generator must not notice.
-    with torch.random.fork_rng(devices=[]):
+    with own_generator():
         return module.EfficientNet.from_name(name)

@@ -119,18 +119,17 @@ def _prepare(transforms: Any, picture: Image) -> NDArray[np.float32]:
 
 
 def _build(models: Any, model: str, **options: Any) -> Any:
-    import torch
+    from skxmodal._training import own_generator
 
     # Building draws random weights; the caller's generator must not notice.
-    with torch.random.fork_rng(devices=[]):
+    with own_generator():
         return models.get_model_builder(model)(**options)
 
 
 def _build_random(models: Any, model: str, seed: int) -> Any:
-    import torch
+    from skxmodal._training import own_generator
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_generator(seed):
         return models.get_model_builder(model)(**_DRAWN.get(model, {}))
 
 
