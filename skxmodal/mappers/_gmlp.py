@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.linalg
@@ -28,7 +31,10 @@ from skxmodal.mappers._dask_rows import lazily_on_dask
 from skxmodal.mappers._gmlp_setup import (
     BLOCK,
     Pairs,
+    automatic_settings,
+    check_fixed,
     describe,
+    fixed_settings,
     hold_out,
     resolve_settings,
     table_rows,
@@ -37,6 +43,7 @@ from skxmodal.mappers._least_squares import LeastSquaresMapper
 from skxmodal.mappers._procrustes import ProcrustesMapper
 
 if TYPE_CHECKING:
+    from skxmodal.mappers._gmlp_network import TwoHeads
     from skxmodal.mappers._gmlp_training import Outcome
 
 INITS = {
@@ -44,6 +51,9 @@ INITS = {
     "procrustes": ProcrustesMapper,
     "least_squares": LeastSquaresMapper,
 }
+# Networks of fitted mappers beside the weights they have: not on the mappers, whose
+# pickles hold arrays only.
+_heads: WeakKeyDictionary[Any, tuple[Any, str | None, TwoHeads]] = WeakKeyDictionary()
 # Added to the mean squares of the network's output, whose unit is the spread of the
 # closed-form places.
 READOUT_PENALTY = 1e-3
@@ -99,9 +109,10 @@ class GMLPMapper(BaseMapper):
         In training, queries are moved by a random share, up to this one, towards
         another query of the same group, such as another caption of the picture.
     temperature : float, default=0.05
-        To start from; learned with the rest.
+        To start from, at least 0.01; learned with the rest.
     batch_size : int or "auto", default="auto"
-        Pairs a step; all of them where there are fewer.
+        Pairs a step; all of them where there are fewer. The pairs of an epoch are
+        dealt out evenly, so a step has about as many: fewer than half as many more.
     max_epochs : int or "auto", default="auto"
         Passes over the data; 0 keeps the closed-form map.
     learning_rate : float, default=1e-3
@@ -118,18 +129,21 @@ class GMLPMapper(BaseMapper):
         epoch, 0 included. "auto" does so where at least 200 distinct targets would be
         held out.
     validation_fraction : float, default=0.1
-        Fraction of the groups to hold out.
+        Fraction of the groups to hold out, at least `validation_k` + 1 of them: among
+        fewer every target would be a hit.
     validation_k : int, default=10
         K of the hit rate on the held-out groups, the mean of both directions.
     patience : int, default=5
         Epochs without a better hit rate before the training ends.
     warm_start : bool, default=False
-        Whether `fit` goes on from the network and closed-form map of the last one.
+        Whether `fit` goes on from the network and closed-form map of the last one, and
+        its "auto" settings. Loss, start and shape of the network then can't change.
     device : str or None, default=None
         A torch device; None takes a CUDA device where there is one.
     precision : {"auto", "float32", "bf16"}, default="auto"
-        Of the network's products. "auto" is bf16 on a GPU that computes in it. The
-        closed-form map and the loss stay in the data's own precision.
+        Of the network's products in training. "auto" is bf16 on a GPU that computes in
+        it, and the data's own precision elsewhere. The closed-form map stays in the
+        data's own.
     checkpoint_dir : str, path-like or None, default=None
         Where to keep the state after each epoch. A training that was killed goes on
         from there when `fit` is called with the same settings and data, and ends with
@@ -175,8 +189,8 @@ class GMLPMapper(BaseMapper):
     10, neither dropout nor noise nor mixing; else `width` 256, `max_epochs` 8,
     `dropout` and `group_mixing` 0.5 and `noise` 0.6. `batch_size` is 1024.
 
-    float32 data are trained in float32. float64 data are trained in float64 on the
-    CPU and in float32 on other devices.
+    Weights and loss are float32, save that float64 data are trained in float64 on the
+    CPU where `precision` is "auto".
 
     Ctrl-C ends the training after the present batch and keeps the best state so far,
     with a warning; a second Ctrl-C stops everything.
@@ -215,7 +229,7 @@ class GMLPMapper(BaseMapper):
         "dropout": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "group_mixing": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "temperature": [Interval(Real, 0.01, None, closed="left")],
         "batch_size": [
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),
@@ -330,13 +344,16 @@ class GMLPMapper(BaseMapper):
         Raises
         ------
         ValueError
-            If there are too few pairs, targets or rows a batch for the loss.
+            If there are too few pairs, targets or rows a batch for the loss, or if it
+            goes on and loss, start or shape of the network were changed since.
         FloatingPointError
-            If a loss is NaN or infinite.
+            If a loss or the network is NaN or infinite. A fit that fails leaves the
+            mapper as it was.
         """
         going_on = self.warm_start and hasattr(self, "weights_")
-        pairs = self._pairs(X, y, sample_weight, groups, reset=not going_on)
-        return self._train(pairs, going_on=going_on, whole=True)
+        with self._unchanged_by_failure():
+            pairs = self._pairs(X, y, sample_weight, groups, reset=not going_on)
+            return self._train(pairs, going_on=going_on, whole=True)
 
     @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(
@@ -371,13 +388,16 @@ class GMLPMapper(BaseMapper):
         Raises
         ------
         ValueError
-            If there are too few pairs, targets or rows a batch for the loss.
+            If there are too few pairs, targets or rows a batch for the loss, or if it
+            goes on and loss, start or shape of the network were changed since.
         FloatingPointError
-            If a loss is NaN or infinite.
+            If a loss or the network is NaN or infinite. A fit that fails leaves the
+            mapper as it was.
         """
         going_on = hasattr(self, "weights_")
-        pairs = self._pairs(X, y, sample_weight, groups, reset=not going_on)
-        return self._train(pairs, going_on=going_on, whole=False)
+        with self._unchanged_by_failure():
+            pairs = self._pairs(X, y, sample_weight, groups, reset=not going_on)
+            return self._train(pairs, going_on=going_on, whole=False)
 
     @lazily_on_dask
     def transform(self, X: Any) -> Any:
@@ -450,6 +470,17 @@ class GMLPMapper(BaseMapper):
         )
         return self._shaped_as_fitted(prediction)
 
+    @contextmanager
+    def _unchanged_by_failure(self) -> Iterator[None]:
+        """A block that raises leaves the mapper as it was."""
+        before = vars(self).copy()
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
     def _pairs(
         self, X: Any, y: Any, sample_weight: Any, groups: Any, *, reset: bool
     ) -> Pairs:
@@ -477,11 +508,22 @@ class GMLPMapper(BaseMapper):
         from skxmodal._training import Checkpoint, check_contrastive_batches
         from skxmodal.mappers._gmlp_training import train
 
-        settings = resolve_settings(self.get_params(deep=False), pairs)
+        if not going_on:
+            self._automatic = automatic_settings(pairs)
+        params = self.get_params(deep=False)
+        settings = resolve_settings(params, pairs, self._automatic)
+        if going_on:
+            check_fixed(settings, self._fixed)
+        else:
+            self._fixed = fixed_settings(settings)
         contrastive = self.loss == "contrastive"
         if contrastive:
             check_contrastive_batches(pairs.groups, settings["batch_size"])
         name, seed = self._name_and_seed(pairs, going_on=going_on)
+        if going_on and not whole:
+            # Another order, dropout and noise in each call.
+            passes = [seed, len(self.history_["epoch"])]
+            seed = int(np.random.SeedSequence(passes).generate_state(1)[0])
         held_out = None
         if whole and settings["early_stopping"]:
             pairs, held_out = hold_out(pairs, settings, seed)
@@ -518,7 +560,8 @@ class GMLPMapper(BaseMapper):
                 f"of {settings['max_epochs']}. The best weights so far, of epoch "
                 f"{self.best_epoch_}, are kept.",
                 ConvergenceWarning,
-                stacklevel=3,
+                # Above fit or partial_fit and its decorator.
+                stacklevel=4,
             )
         return self
 
@@ -534,13 +577,14 @@ class GMLPMapper(BaseMapper):
             for name, value in sorted(self.get_params().items())
             if name not in ignored
         ]
-        if self.random_state is not None:
-            parts.append(check_random_state(self.random_state).randint(2**31))
         parts += [array for array in pairs if array is not None]
         if going_on:
             parts += list(self.weights_.values())
+        if self.random_state is not None:
+            seed = check_random_state(self.random_state).randint(2**31)
+            return digest([*parts, seed]), seed
         name = digest(parts)
-        return name, parts[-1] if isinstance(parts[-1], int) else int(name[:7], 16)
+        return name, int(name[:7], 16)
 
     def _fit_init(self, pairs: Pairs) -> None:
         if self.init is None:
@@ -548,6 +592,13 @@ class GMLPMapper(BaseMapper):
             return
         named = isinstance(self.init, str)
         mapper = INITS[self.init]() if named else clone(self.init)
+        if getattr(mapper, "sparse_output", False):
+            raise ValueError(
+                f"GMLPMapper adds to the places of init={self.init!r}, which must be "
+                "dense: set its sparse_output=False."
+            )
+        # Whatever the output of this mapper is to be, its own places are arrays.
+        mapper.set_output(transform="default")
         params: dict[str, Any] = {}
         if pairs.weights is not None:
             params["sample_weight"] = pairs.weights
@@ -573,7 +624,7 @@ class GMLPMapper(BaseMapper):
             ]
         self.history_: dict[str, NDArray[Any]] = {
             column: np.array([row.get(column, np.nan) for row in rows])
-            for column in rows[-1]
+            for column in dict.fromkeys(column for row in rows for column in row)
         }
         self.best_epoch_ = outcome.best_epoch if whole else int(rows[-1]["epoch"])
         self.weights_ = outcome.weights
@@ -592,6 +643,12 @@ class GMLPMapper(BaseMapper):
             rows = slice(start, start + BLOCK)
             X, weight = pairs.X[rows], weights[rows, None]
             outputs = self._head_outputs("query", X).astype(np.float64) / scale
+            if not np.isfinite(outputs).all():
+                raise FloatingPointError(
+                    "the network's output is NaN or infinite after the training: its "
+                    "weights diverged. Lower the learning rate (now "
+                    f"{self.learning_rate:.3g}) or warm up for longer."
+                )
             outputs = np.column_stack([outputs, np.ones(len(X))])
             missed = pairs.y[rows] - self._base_prediction(X)
             design += outputs.T @ (weight * outputs)
@@ -610,8 +667,10 @@ class GMLPMapper(BaseMapper):
         return self.init_mapper_.predict(X).reshape(len(X), -1)
 
     def _head_outputs(self, side: str, rows: NDArray[Any]) -> NDArray[Any]:
-        from skxmodal.mappers._gmlp_training import head_outputs
+        from skxmodal.mappers._gmlp_training import head_outputs, load_heads
 
-        return head_outputs(
-            self.weights_, self._shape, side, rows, self._scales[side], self.device
-        )
+        known = _heads.get(self)
+        if known is None or known[0] is not self.weights_ or known[1] != self.device:
+            heads = load_heads(self.weights_, self._shape, self.device)
+            known = _heads[self] = (self.weights_, self.device, heads)
+        return head_outputs(known[2], side, rows, self._scales[side])

@@ -147,3 +147,12 @@ class TwoHeads(nn.Module):
     def logit_scale(self) -> torch.Tensor:
         """Inverse of the temperature, at most 100."""
         return self.log_scale.clamp(max=math.log(LARGEST_LOGIT_SCALE)).exp()
+
+    def temperature(self) -> float:
+        """The temperature; infinite where the scale has vanished."""
+        return float(1 / self.logit_scale().detach().double())
+
+    @torch.no_grad()
+    def bound_scale(self) -> None:
+        """Bring a scale above 100 back to it, where it goes on being learned."""
+        self.log_scale.clamp_(max=math.log(LARGEST_LOGIT_SCALE))

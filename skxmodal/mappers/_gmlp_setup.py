@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,8 @@ AUTO = {
     },
 }
 BLOCK = 8192
+# What `fit` with `warm_start` and `partial_fit` can't change.
+FIXED = ("loss", "init", "two_sided", "n_components", "depth", "width", "n_tokens")
 # Most dimensions of a shared space that is learned from scratch.
 MOST_COMPONENTS = 256
 
@@ -52,12 +55,19 @@ class Pairs(NamedTuple):
         return Pairs(self.X[kept], self.y[kept], groups, weights)
 
 
-def resolve_settings(params: dict[str, Any], pairs: Pairs) -> dict[str, Any]:
-    """The mapper's parameters, "auto" resolved for these pairs."""
+def automatic_settings(pairs: Pairs) -> dict[str, Any]:
+    """What "auto" stands for with these pairs."""
+    n_groups = int(pairs.groups.max()) + 1
+    return AUTO["small" if n_groups < SMALL else "large"]
+
+
+def resolve_settings(
+    params: dict[str, Any], pairs: Pairs, automatic: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The mapper's parameters, "auto" resolved as given, or for these pairs."""
     n_groups = int(pairs.groups.max()) + 1
     settings = dict(params)
-    automatic = AUTO["small" if n_groups < SMALL else "large"]
-    for parameter, value in automatic.items():
+    for parameter, value in (automatic or automatic_settings(pairs)).items():
         if settings[parameter] == "auto":
             settings[parameter] = value
     settings["batch_size"] = min(settings["batch_size"], len(pairs.X))
@@ -66,6 +76,33 @@ def resolve_settings(params: dict[str, Any], pairs: Pairs) -> dict[str, Any]:
         settings["early_stopping"] = n_held_out >= FEWEST_HELD_OUT
     settings["two_sided"] = settings["two_sided"] and settings["loss"] != "mse"
     return settings
+
+
+def fixed_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the settings that a training that goes on can't change."""
+    fixed = {name: settings[name] for name in FIXED}
+    init = settings["init"]
+    if not isinstance(init, str | None):
+        fixed["init"] = f"{type(init).__name__} {joblib.hash(init.get_params())}"
+    return fixed
+
+
+def check_fixed(settings: dict[str, Any], fixed: dict[str, Any]) -> None:
+    """Refuse to go on with another loss, start or shape.
+
+    Raises
+    ------
+    ValueError
+        If one of the settings is not as it was in the first training.
+    """
+    for name, value in fixed_settings(settings).items():
+        if value != fixed[name]:
+            raise ValueError(
+                f"GMLPMapper goes on from a network that was begun with another "
+                f"{name} than {name}={settings[name]!r}: its loss, start and shape "
+                "stay as they were. Set it back, or begin anew: fit with "
+                "warm_start=False."
+            )
 
 
 def hold_out(pairs: Pairs, settings: dict[str, Any], seed: int) -> tuple[Pairs, Pairs]:

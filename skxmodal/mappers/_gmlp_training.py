@@ -16,7 +16,9 @@ from skxmodal._training import (
     cosine_schedule,
     epoch_batches,
     n_batches,
+    own_generator,
     resolve_device,
+    resolve_precision,
 )
 from skxmodal.mappers._gmlp_network import GatedHead, TwoHeads
 from skxmodal.mappers._gmlp_objective import (
@@ -93,17 +95,17 @@ def train(
     outcome : Outcome
     """
     device = resolve_device(settings["device"])
-    dtype = torch.float64 if pairs.X.dtype == np.float64 else torch.float32
-    if device.type != "cpu":
-        dtype = torch.float32
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
+    doubled = device.type == "cpu" and settings["precision"] == "auto"
+    dtype = torch.float32
+    if doubled and pairs.X.dtype == np.float64:
+        dtype = torch.float64
+    with own_generator(seed, device):
         network = build(shape, settings).to(dtype)
         if weights is not None:
             network.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
         network.to(device)
         optimizer = _optimizer(network, settings)
+        optimizer.register_step_post_hook(lambda *given: network.bound_scale())
         if optimizer_state is not None and not whole:
             _load_optimizer(optimizer, optimizer_state)
         query_places, target_places = places or (None, None)
@@ -147,13 +149,14 @@ def train(
             patience=settings["patience"],
             checkpoint=checkpoint,
             inputs=objective.inputs,
-            describe=lambda: {"temperature": 1 / float(network.logit_scale().detach())},
+            precision=resolve_precision(device, settings["precision"]),
+            describe=lambda: {"temperature": network.temperature()},
             show_progress=bool(settings["verbose"]),
         )
         training.run()
     return Outcome(
         weights={k: v.cpu().numpy().copy() for k, v in network.state_dict().items()},
-        temperature=1 / float(network.logit_scale().detach()),
+        temperature=network.temperature(),
         history=training.history,
         best_epoch=training.best_epoch,
         interrupted=training.interrupted,
@@ -180,22 +183,23 @@ def build(shape: dict[str, Any], settings: dict[str, Any] | None = None) -> TwoH
     return TwoHeads(query, target, settings["temperature"])
 
 
-def head_outputs(
-    weights: dict[str, NDArray[Any]],
-    shape: dict[str, Any],
-    side: str,
-    rows: NDArray[Any],
-    scales: dict[str, Any],
-    device: str | None,
-) -> NDArray[Any]:
-    """What one side's fitted head gives for rows, in their dtype."""
+def load_heads(
+    weights: dict[str, NDArray[Any]], shape: dict[str, Any], device: str | None
+) -> TwoHeads:
+    """The fitted heads, ready to give their outputs."""
     with torch.device("meta"):
         network = build(shape)
     network.load_state_dict(
         {name: torch.tensor(weight) for name, weight in weights.items()}, assign=True
     )
-    network.eval().to(resolve_device(device))
-    return outputs_in_blocks(network.get_submodule(side), rows, Scales(**scales))
+    return network.eval().to(resolve_device(device))
+
+
+def head_outputs(
+    heads: TwoHeads, side: str, rows: NDArray[Any], scales: dict[str, Any]
+) -> NDArray[Any]:
+    """What one side's fitted head gives for rows, in their dtype."""
+    return outputs_in_blocks(heads.get_submodule(side), rows, Scales(**scales))
 
 
 def _constant(step: int, n_steps: int, n_warmup: int) -> float:

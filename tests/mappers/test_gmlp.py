@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -22,6 +24,7 @@ from skxmodal.mappers import (
     CCAMapper,
     LeastSquaresMapper,
     ProcrustesMapper,
+    RelativeMapper,
     _gmlp_objective,
 )
 from skxmodal.mappers._gmlp import GMLPMapper
@@ -99,6 +102,7 @@ def test_init_takes_a_mapper_and_leaves_it_unfitted():
         ({"init": None, "loss": "mse"}, (7, 7)),
         ({"loss": "mse"}, (7, 7)),
         ({"precision": "bf16"}, (7, 7)),
+        ({"temperature": 0.01}, (7, 7)),
     ],
 )
 def test_training_lowers_the_loss(settings, expected):
@@ -270,9 +274,157 @@ def test_partial_fit_is_one_pass_a_call():
     assert mapper.best_epoch_ == 6
 
 
+def test_partial_fit_keeps_automatic_settings_and_draws_another_order(monkeypatch):
+    from skxmodal.mappers import _gmlp_training
+
+    orders, settings = [], []
+    train, batches = _gmlp_training.train, _gmlp_training.epoch_batches
+
+    def noted(n_rows, batch_size, generator):
+        rows = list(batches(n_rows, batch_size, generator))
+        orders.append(np.concatenate(rows)[:50])
+        return rows
+
+    def trained(pairs, places, shape, scales, given, **named):
+        settings.append({name: given[name] for name in ("noise", "dropout", "width")})
+        return train(pairs, places, shape, scales, given, **named)
+
+    monkeypatch.setattr(_gmlp_training, "epoch_batches", noted)
+    monkeypatch.setattr(_gmlp_training, "train", trained)
+    X, y, groups = make_pairs(n_groups=600, n_captions=1)
+    mapper = GMLPMapper(random_state=0).partial_fit(X, y, groups=groups)
+    for _ in range(2):
+        mapper.partial_fit(X[:100], y[:100], groups=groups[:100])
+    assert settings == [{"noise": 0.6, "dropout": 0.5, "width": 256}] * 3
+    assert not np.array_equal(orders[1], orders[2])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"loss": "mse"},
+        {"init": "procrustes"},
+        {"init": CCAMapper(alpha=0.5)},
+        {"two_sided": False},
+        {"depth": 3},
+        {"width": 16},
+        {"n_tokens": 2},
+    ],
+)
+@pytest.mark.parametrize("again", ["fit", "partial_fit"])
+def test_what_goes_on_keeps_its_loss_start_and_shape(again, changed):
+    X, y, _ = make_pairs()
+    mapper = GMLPMapper(CCAMapper(), **QUICK, warm_start=True).fit(X, y)
+    before = mapper.transform(X)
+    (name,) = changed
+    with pytest.raises(ValueError, match=f"begun with another {name} than"):
+        getattr(clone_with_state(mapper).set_params(**changed), again)(X, y)
+    mapper.set_params(init=CCAMapper(), dropout=0.1)
+    assert not np.allclose(getattr(mapper, again)(X, y).transform(X), before)
+
+
+def clone_with_state(mapper):
+    return pickle.loads(pickle.dumps(mapper))
+
+
+def test_history_of_partial_fit_goes_on_that_of_fit():
+    X, y, _ = make_pairs()
+    mapper = GMLPMapper(**QUICK, early_stopping=True).fit(X, y)
+    scores = mapper.history_["validation_score"]
+    mapper.partial_fit(X, y)
+    assert mapper.history_["epoch"].tolist() == list(range(5))
+    np.testing.assert_array_equal(
+        mapper.history_["validation_score"], [*scores, np.nan]
+    )
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float32"])
+def test_precision_asked_for_is_that_of_the_training(precision):
+    X, y, _ = make_pairs()
+    settings = {**QUICK, "learning_rate": 1e-2}
+    auto, asked = (
+        GMLPMapper(**settings, precision=each).fit(X, y) for each in ("auto", precision)
+    )
+    assert asked.weights_["query.output.weight"].dtype == np.float32
+    assert not np.array_equal(auto.transform(X), asked.transform(X))
+    X, y = X.astype(np.float32), y.astype(np.float32)
+    single, again = (
+        GMLPMapper(**settings, precision=each).fit(X, y)
+        for each in ("float32", precision)
+    )
+    # Eight bits of mantissa are seen after a few steps.
+    difference = np.abs(single.transform(X) - again.transform(X)).max()
+    assert (difference > 1e-4) == (precision == "bf16")
+
+
+@pytest.mark.parametrize(
+    "init", ["cca", CCAMapper().set_output(transform="pandas")], ids=["global", "own"]
+)
+def test_init_gives_arrays_whatever_output_is_set(init):
+    pandas = pytest.importorskip("pandas")
+    X, y, _ = make_pairs()
+    expected = GMLPMapper(**QUICK).fit(X, y).transform(X)
+    output = "pandas" if init == "cca" else "default"
+    with config_context(transform_output=output):
+        found = GMLPMapper(init, **QUICK).fit(X, y).transform(X)
+    assert isinstance(found, pandas.DataFrame) == (init == "cca")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_sparse_places_are_refused():
+    X, y, _ = make_pairs()
+    init = RelativeMapper(n_anchors=20, sparse_output=True)
+    with pytest.raises(ValueError, match="set its sparse_output=False"):
+        GMLPMapper(init, **QUICK).fit(X, y)
+
+
+def test_checkpoints_change_nothing(tmp_path):
+    X, y, groups = make_pairs()
+    settings = {**QUICK, "dropout": 0.2, "early_stopping": True}
+    plain = GMLPMapper(**settings).fit(X, y, groups=groups)
+    kept = GMLPMapper(**settings, checkpoint_dir=tmp_path).fit(X, y, groups=groups)
+    np.testing.assert_array_equal(plain.transform(X), kept.transform(X))
+
+
+def test_threads_train_as_one_alone_would():
+    X, y, groups = make_pairs(n_groups=30)
+    settings = {**QUICK, "max_epochs": 20, "dropout": 0.3, "noise": 0.3}
+    expected = GMLPMapper(**settings).fit(X, y, groups=groups).transform(X)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(
+            pool.map(
+                lambda _: GMLPMapper(**settings).fit(X, y, groups=groups).transform(X),
+                range(3),
+            )
+        )
+    for each in found:
+        np.testing.assert_array_equal(each, expected)
+
+
+def test_network_is_built_once(monkeypatch):
+    from skxmodal.mappers import _gmlp_training
+
+    X, y, _ = make_pairs()
+    mapper = GMLPMapper(**QUICK).fit(X, y)
+    expected = mapper.transform(X)
+    build, built = _gmlp_training.build, []
+    monkeypatch.setattr(
+        _gmlp_training, "build", lambda *given: built.append(given) or build(*given)
+    )
+    mapper.transform(X), mapper.transform_target(y), mapper.predict(X)
+    assert not built
+    again = pickle.loads(pickle.dumps(mapper))
+    np.testing.assert_array_equal(again.transform(X), expected)
+    np.testing.assert_array_equal(again.transform(X), expected)
+    assert len(built) == 1
+    mapper.set_params(random_state=1).fit(X, y)
+    assert not np.array_equal(mapper.transform(X), expected)
+
+
 @pytest.mark.parametrize(
     ("settings", "groups", "message"),
     [
+        ({"temperature": 0.001}, None, r"'temperature' .* in the range \[0.01"),
         ({"batch_size": 1}, None, "batch_size must be at least 2, got 1"),
         ({}, np.zeros(160), "all 160 rows are of one group"),
         ({"batch_size": 8}, np.arange(160) // 16, "the largest group has 16 rows"),
@@ -299,6 +451,18 @@ def test_divergence_names_the_batch():
         GMLPMapper(**settings).fit(X, y)
 
 
+@pytest.mark.parametrize("loss", ["contrastive", "mse"])
+def test_divergence_in_the_last_step_is_told_and_leaves_the_mapper_as_it_was(loss):
+    X, y, _ = make_pairs(dtype=np.float32)
+    mapper = GMLPMapper(**QUICK, loss=loss).fit(X, y)
+    before, names = mapper.transform(X), set(vars(mapper))
+    mapper.set_params(learning_rate=1e30, max_epochs=1, batch_size=len(X), warmup=0.0)
+    with pytest.raises(FloatingPointError, match=r"diverged\. Lower the learning"):
+        mapper.fit(X[:, :6] + 3, y)
+    assert set(vars(mapper)) == names
+    np.testing.assert_array_equal(mapper.transform(X), before)
+
+
 @pytest.fixture
 def ctrl_c():
     """Presses Ctrl-C, which a shell makes its background jobs ignore."""
@@ -320,8 +484,11 @@ def test_interrupt_keeps_the_best_state_with_a_warning(monkeypatch, ctrl_c):
 
     monkeypatch.setattr(_gmlp_objective, "held_out_scores", press_at_the_fourth)
     settings = {**QUICK, "max_epochs": 50, "early_stopping": True, "patience": 50}
-    with pytest.warns(ConvergenceWarning, match=r"interrupted in epoch 3 of 50"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"interrupted in epoch 3 of 50"
+    ) as told:
         mapper = GMLPMapper(**settings).fit(X, y, groups=groups)
+    assert told[0].filename == __file__
     scores = mapper.history_["validation_score"]
     assert len(scores) == 4
     assert scores[mapper.best_epoch_] == scores.max()
@@ -339,19 +506,21 @@ X, y, groups = make_pairs(n_groups=300, dtype=np.float32)
 mapper = GMLPMapper(
     width=8, batch_size=64, max_epochs=12, patience=99, early_stopping=True,
     dropout=0.2, noise=0.3,
-    checkpoint_dir={folder!r},
+    checkpoint_dir={folder!r}, random_state={seed!r},
 )
 mapper.fit(X, y, groups=groups)
 np.savez({result!r}, **mapper.weights_)
 """
 
 
-def test_killed_and_resumed_ends_with_the_same_weights(tmp_path):
+@pytest.mark.parametrize("seed", [None, 0])
+def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, seed):
     def start(folder, result):
         script = TRAIN.format(
             tests=str(Path(__file__).parent),
             folder=str(tmp_path / folder),
             result=str(tmp_path / result),
+            seed=seed,
         )
         return subprocess.Popen([sys.executable, "-c", script])
 

@@ -127,3 +127,7 @@ def test_head_with_a_zero_output_is_no_correction():
     with torch.no_grad():
         two.log_scale.fill_(50.0)
     assert two.logit_scale().item() == pytest.approx(100.0)
+    two.bound_scale()
+    assert two.temperature() == pytest.approx(0.01)
+    two.logit_scale().backward()
+    assert two.log_scale.grad.item() == pytest.approx(100.0)
