@@ -477,8 +477,8 @@ class GMLPMapper(BaseMapper):
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _pairs(
@@ -509,13 +509,13 @@ class GMLPMapper(BaseMapper):
         from skxmodal.mappers._gmlp_training import train
 
         if not going_on:
-            self._automatic = automatic_settings(pairs)
+            self._automatic: dict[str, Any] = automatic_settings(pairs)
         params = self.get_params(deep=False)
         settings = resolve_settings(params, pairs, self._automatic)
         if going_on:
             check_fixed(settings, self._fixed)
         else:
-            self._fixed = fixed_settings(settings)
+            self._fixed: dict[str, Any] = fixed_settings(settings)
         contrastive = self.loss == "contrastive"
         if contrastive:
             check_contrastive_batches(pairs.groups, settings["batch_size"])
