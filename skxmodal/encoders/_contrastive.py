@@ -50,9 +50,10 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
         them; "head", only what follows the last block, for texts with nothing there a
         linear layer that starts as the identity; "adapters", low-rank adapters on the
         linear layers of all blocks by peft, which are merged into the weights
-        afterwards, or a configuration of peft's own.
+        afterwards, or a LoraConfig of peft's own, which trains nothing but such
+        adapters.
     temperature : float, default=0.05
-        To start from; learned with the rest.
+        To start from, at least 0.01; learned with the rest.
     learning_rate : float or "auto", default="auto"
         Peak of the cosine schedule for the network's weights. "auto" is 2e-5 for
         "all", 5e-5 for "last:N", 1e-3 for "head" and 5e-4 for adapters.
@@ -64,7 +65,8 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
         Decay of a running mean of the weights, which is what is kept; 0 keeps the last
         weights.
     batch_size : int, default=128
-        Items a step, each among the negatives of the others.
+        Items a step, each among the negatives of the others. The items of an epoch are
+        dealt out evenly, so a step has about as many: fewer than half as many more.
     max_epochs : int, default=5
         Passes over the items.
     precision : {"auto", "float32", "bf16"}, default="auto"
@@ -134,7 +136,7 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
         "encoder": [BaseEncoder],
         "objective": [StrOptions(set(OBJECTIVES))],
         "trainable": "no_validation",
-        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "temperature": [Interval(Real, 0.01, None, closed="left")],
         "learning_rate": [
             Interval(Real, 0, None, closed="neither"),
             StrOptions({"auto"}),
@@ -217,10 +219,12 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
         from skxmodal.encoders._contrastive_training import tune
 
         check_trainable(self.trainable)
-        if not isinstance(self.encoder, tuple(TUNED)):
+        # A subclass may encode in another way, which the tuned copy wouldn't have.
+        if type(self.encoder) not in {*TUNED, *TUNED.values()}:
             raise ValueError(
                 f"ContrastiveTuner got encoder={self.encoder!r}; it tunes a "
-                f"{', '.join(kind.__name__ for kind in TUNED)}."
+                f"{', '.join(kind.__name__ for kind in TUNED)} itself, not a subclass "
+                "or another encoder."
             )
         plain = {"backend": "torch", "dtype": "float32"}
         encoder: Any = clone(self.encoder).set_params(**plain)
@@ -243,6 +247,8 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
             seed=seed,
             checkpoint=checkpoint,
         )
+        if outcome.cut:
+            encoder._warn_of(outcome.cut, items)
         self.encoder_ = with_weights(clone(self.encoder), outcome.weights)
         self.temperature_ = outcome.temperature
         self.n_reused_blocks_ = outcome.n_reused
@@ -256,7 +262,8 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
                 f"{outcome.history[-1]['epoch']} of {self.max_epochs}. The weights so "
                 "far are kept.",
                 ConvergenceWarning,
-                stacklevel=2,
+                # Above the decorator of fit.
+                stacklevel=3,
             )
         return self
 
@@ -407,10 +414,13 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
 
         ignored = {"checkpoint_dir", "encoder", "random_state", "show_progress"}
         params = self.get_params(deep=False)
+        if not isinstance(self.trainable, str):
+            params["trainable"] = _plain(self.trainable)
         parts: list[Any] = [
             (name, params[name]) for name in sorted(set(params) - ignored)
         ]
-        parts += [encoder.fingerprint(), b"".join(keys), groups]
+        # The cache keeps vectors as they were before they were normalised.
+        parts += [encoder.fingerprint(), encoder.normalize, b"".join(keys), groups]
         if targets is not None:
             parts.append(targets)
         if self.random_state is not None:
@@ -426,6 +436,14 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+def _plain(config: Any) -> list[tuple[str, Any]]:
+    """A configuration of peft's with the same repr in every process."""
+    return [
+        (name, sorted(value) if isinstance(value, set) else value)
+        for name, value in sorted(config.to_dict().items())
+    ]
+
+
 def check_trainable(trainable: Any) -> None:
     """Refuse what names no layers.
 
@@ -439,7 +457,11 @@ def check_trainable(trainable: Any) -> None:
         if known or re.fullmatch(r"last:[1-9]\d*", trainable):
             return
     elif hasattr(trainable, "target_modules"):
-        return
+        # Whoever has such a configuration has peft.
+        from peft import LoraConfig
+
+        if isinstance(trainable, LoraConfig):
+            return
     raise ValueError(
         f"trainable={trainable!r} must be 'all', 'last:N' with N at least 1, 'head', "
         "'adapters' or a LoraConfig of peft."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +61,27 @@ def save_tuned(encoder: Any, folder: Path) -> Path:
     FileExistsError
         If the folder holds files already.
     """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{str(folder)!r} is a file: give a new folder.")
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(
             f"{str(folder)!r} holds files already: give a new or empty folder."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(encoder, TunedTextEncoder):
-        _save_text(encoder, folder)
-    elif isinstance(encoder, TunedImageEncoder):
-        _save_pictures(encoder, folder)
-    else:
-        _save_torchvision(encoder, folder)
+    kinds = {TunedTextEncoder: _save_text, TunedImageEncoder: _save_pictures}
+    save: Any = kinds.get(type(encoder), _save_torchvision)
+    # Weights keep the precision that they were tuned in, whatever the encoder runs in.
+    plain = copy(encoder).set_params(backend="torch", dtype="float32")
+    is_new = not folder.exists()
+    part = folder / f".{secrets.token_hex(8)}.part"
+    part.mkdir(parents=True)
+    try:
+        save(plain, part)
+        for path in part.iterdir():
+            path.rename(folder / path.name)
+        part.rmdir()
+    except BaseException:
+        shutil.rmtree(folder if is_new else part, ignore_errors=True)
+        raise
     return folder
 
 
@@ -179,20 +191,24 @@ def _save_pretrained(
     """The whole network of a checkpoint, both towers of two, with tuned weights."""
     import torch
 
+    from skxmodal._training import own_generator
+
     config = read_json(source / "config.json", {})
     (architecture,) = config.get("architectures") or [""]
     names = [architecture] if architecture.endswith("ModelWithProjection") else []
     for name in [*names, "AutoModel"]:
-        with torch.random.fork_rng(devices=[]):
-            # Poolers that a checkpoint lacks aren't used, and are drawn.
-            torch.manual_seed(0)
+        # Poolers that a checkpoint lacks aren't used, and are drawn.
+        with own_generator(seed=0):
             network = load_pretrained(
                 name,
                 source,
                 trust_remote_code=encoder.trust_remote_code,
                 may_lack=("pooler.",),
             )
-        parameters = dict(network.named_parameters())
+        # The tuned weights are float32; half precision would round them.
+        network.float()
+        # Tied weights have two names, and the tuned tower may know the second.
+        parameters = dict(network.named_parameters(remove_duplicate=False))
         for tower in _TOWERS:
             if all(tower + key in parameters for key in weights):
                 with torch.no_grad():

@@ -6,7 +6,7 @@ Imported only where a network is tuned, since it imports torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,8 @@ from skxmodal._optional import import_optional
 
 # A name up to its first component that ends in a number: one block of a traced network.
 _NUMBERED = re.compile(r"^((?:[^.]*[^.\d]\.)*[^.]*\d)(?:\.|$)")
+# Names of the weights of low-rank adapters.
+_LOW_RANK = re.compile(r"\.lora_(embedding_)?[AB]\.default(\.weight)?$")
 ADAPTER_RANK = 8
 
 
@@ -125,11 +127,28 @@ def choose(network: nn.Module, layers: Layers, trainable: Any) -> int:
         chosen = chosen + layers.head
     else:
         _add_adapters(network, layers, trainable)
-        return 0
+        return _first_trained(network, layers)
     for name in chosen:
         for weight in network.get_submodule(name).parameters(recurse=False):
             weight.requires_grad_(True)
     return n_frozen
+
+
+def _first_trained(network: nn.Module, layers: Layers) -> int:
+    """Number of blocks before the first one that is trained."""
+
+    def trained(names: Iterable[str]) -> bool:
+        return any(
+            weight.requires_grad
+            for name in names
+            for weight in network.get_submodule(name).parameters()
+        )
+
+    later = {name for block in layers.blocks for name in block} | set(layers.head)
+    if trained(name for name in layers.all if name not in later):
+        return 0
+    n_blocks = len(layers.blocks)
+    return next((i for i in range(n_blocks) if trained(layers.blocks[i])), n_blocks)
 
 
 def training_mode(network: nn.Module) -> None:
@@ -156,11 +175,7 @@ def trained_weights(network: nn.Module) -> dict[str, Tensor]:
 
     Adapters are merged into the weights they adapt.
     """
-    adapted = [
-        (name, module)
-        for name, module in network.named_modules()
-        if hasattr(module, "base_layer") and hasattr(module, "merge")
-    ]
+    adapted = _adapted(network)
     if adapted:
         with torch.no_grad():
             return {
@@ -407,4 +422,38 @@ def _add_adapters(network: nn.Module, layers: Layers, trainable: Any) -> None:
         config = peft.LoraConfig(
             r=ADAPTER_RANK, lora_alpha=2 * ADAPTER_RANK, target_modules=linear
         )
+    names = {name for name, _ in network.named_parameters()}
     peft.inject_adapter_in_model(config, network)
+    _check_mergeable(network, names)
+
+
+def _adapted(network: nn.Module) -> list[tuple[str, Any]]:
+    """Names and modules of the layers that have adapters."""
+    return [
+        (name, module)
+        for name, module in network.named_modules()
+        if hasattr(module, "base_layer") and hasattr(module, "merge")
+    ]
+
+
+def _check_mergeable(network: nn.Module, names: set[str]) -> None:
+    """Refuse adapters that are more than a low-rank matrix added to a weight."""
+    adapted = _adapted(network)
+    others = [
+        name
+        for name, weight in network.named_parameters()
+        if weight.requires_grad and not _LOW_RANK.search(name)
+    ]
+    others += [
+        f"{name} ({', '.join(module.lora_variant)})"
+        for name, module in adapted
+        if getattr(module, "lora_variant", None)
+    ]
+    others += [name for name, _ in adapted if f"{name}.weight" not in names]
+    if others:
+        raise ValueError(
+            "ContrastiveTuner merges adapters into the weights that they adapt, and "
+            f"this LoraConfig trains more than that: {', '.join(others[:3])}. Leave "
+            "bias='none', modules_to_save=None, use_dora=False and the like as they "
+            "are by default."
+        )

@@ -21,6 +21,8 @@ from skxmodal._training import (
     epoch_batches,
     info_nce,
     n_batches,
+    own_generator,
+    resolve_precision,
 )
 from skxmodal.encoders._contrastive_layers import (
     choose,
@@ -45,6 +47,8 @@ LARGEST_LOGIT_SCALE = 100.0
 # Ridge of the projection that training starts from, in mean variances of the vectors.
 PROJECTION_RIDGE = 100.0
 VIEW_DIMENSION = 128
+# Weights of networks in use are smaller.
+SUSPICIOUS_WEIGHT = 1e3
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Outcome:
     interrupted : bool
     n_reused : int
         Number of frozen blocks that were run once for each item.
+    cut : list of int
+        Rows of the texts that are longer than the network reads.
     """
 
     weights: dict[str, NDArray[Any]]
@@ -67,6 +73,7 @@ class Outcome:
     history: list[dict[str, Any]]
     interrupted: bool
     n_reused: int
+    cut: list[int]
 
 
 class Tuning(nn.Module):
@@ -92,6 +99,15 @@ class Tuning(nn.Module):
     def logit_scale(self) -> Tensor:
         """Inverse of the temperature, at most 100."""
         return self.log_scale.clamp(max=np.log(LARGEST_LOGIT_SCALE)).exp()
+
+    def temperature(self) -> float:
+        """The temperature; infinite where the scale has vanished."""
+        return float(1 / self.logit_scale().detach().double())
+
+    @torch.no_grad()
+    def bound_scale(self) -> None:
+        """Bring a scale above 100 back to it, where it goes on being learned."""
+        self.log_scale.clamp_(max=np.log(LARGEST_LOGIT_SCALE))
 
     def train(self, mode: bool = True) -> Tuning:
         """Switch on what is random, in the trained modules alone."""
@@ -194,15 +210,14 @@ def tune(
     outcome : Outcome
     """
     device = torch.device(resolve_device(encoder.device))
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), ExitStack() as stack:
-        torch.manual_seed(seed)
+    with own_generator(seed, device), ExitStack() as stack:
         # Batch norms stay apart, so that weights keep their names and places.
         model = with_weights(encoder, {}, folds=False)._load()
         of_texts = isinstance(encoder, TextEncoder)
         views = TextItems(model, items) if of_texts else PictureItems(model, items)
         first = next(iter(views.batches([0], False)))[1]
-        trainable, added = settings["trainable"], False
+        trainable = settings["trainable"]
+        added = ADDED_LAYER in getattr(encoder, "tuned_weights_", {})
         layers = find_layers(model.network, lambda: model.network(**first), trainable)
         if trainable == "head" and of_texts and not layers.head:
             add_layer(model.network, model.dimension)
@@ -233,9 +248,11 @@ def tune(
         )
         generator = torch.Generator().manual_seed(seed)
         size = min(settings["batch_size"], len(items))
+        optimizer = _optimizer(tuning, settings)
+        optimizer.register_step_post_hook(lambda *given: tuning.bound_scale())
         training = Training(
             module=tuning,
-            optimizer=_optimizer(tuning, settings),
+            optimizer=optimizer,
             batches=lambda epoch: epoch_batches(len(items), size, generator),
             n_batches=n_batches(len(items), size),
             loss=objective,
@@ -244,10 +261,12 @@ def tune(
             average=WeightAverage(tuning, settings["weight_average"]),
             generator=generator,
             checkpoint=checkpoint,
-            describe=lambda: {"temperature": 1 / float(tuning.logit_scale().detach())},
+            precision=resolve_precision(device, settings["precision"]),
+            describe=lambda: {"temperature": tuning.temperature()},
             show_progress=bool(settings["show_progress"]),
         )
         training.run()
+        _check_output(encoding, model.network, optimizer.param_groups[0]["lr"])
     weights = {
         name: weight.detach().cpu().numpy().copy()
         for name, weight in trained_weights(tuning.network).items()
@@ -259,10 +278,11 @@ def tune(
         }
     return Outcome(
         weights,
-        temperature=1 / float(tuning.logit_scale().detach()),
+        temperature=tuning.temperature(),
         history=training.history,
         interrupted=training.interrupted,
         n_reused=encoding.n_reused,
+        cut=views.cut,
     )
 
 
@@ -317,6 +337,20 @@ def _optimizer(tuning: Tuning, settings: dict[str, Any]) -> torch.optim.AdamW:
             {"params": network, "lr": rate, "weight_decay": settings["weight_decay"]},
             {"params": others, "lr": PROJECTION_RATE, "weight_decay": 0.0},
         ]
+    )
+
+
+def _check_output(encoding: Encoding, network: nn.Module, rate: float) -> None:
+    """Refuse weights so large, after the last step, that the network overflows."""
+    with torch.no_grad():
+        trained = [weight for weight in network.parameters() if weight.requires_grad]
+        if all(float(weight.abs().max()) < SUSPICIOUS_WEIGHT for weight in trained):
+            return
+        if bool(torch.isfinite(encoding(range(min(2, len(encoding.items))))).all()):
+            return
+    raise FloatingPointError(
+        "the tuned network gives NaN or infinity: its weights diverged in the last "
+        f"steps. Lower the learning rate (now {rate:.3g}) or warm up for longer."
     )
 
 

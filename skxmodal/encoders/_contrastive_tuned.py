@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,30 @@ from skxmodal.encoders._torchvision import TorchvisionEncoder
 ADDED_LAYER = "added.weight"
 
 
+# Digests beside the weights they are of: not on the encoders, which may be saved.
+_digests: WeakKeyDictionary[Any, tuple[dict[str, NDArray[Any]], str]] = (
+    WeakKeyDictionary()
+)
+
+
 class _Tuned:
-    """An encoder that has weights of its own."""
+    """An encoder that has weights of its own, and keeps them when it is cloned."""
 
     tuned_weights_: dict[str, NDArray[Any]]
 
+    # Mixed into an encoder, which has the methods that are extended.
+    def __sklearn_clone__(self) -> Self:
+        copy: Self = super().__sklearn_clone__()  # type: ignore[misc]
+        copy.tuned_weights_ = self.tuned_weights_
+        return copy
+
     def _settings(self) -> dict[str, Any]:
-        # Mixed into an encoder, which has the method.
+        weights, digest = _digests.get(self, (None, ""))
+        if weights is not self.tuned_weights_:
+            digest = digest_of(self.tuned_weights_)
+            _digests[self] = (self.tuned_weights_, digest)
         settings = super()._settings()  # type: ignore[misc]
-        return {**settings, "tuned": digest_of(self.tuned_weights_)}
+        return {**settings, "tuned": digest}
 
 
 class _TunedPictures(_Tuned):
@@ -87,9 +103,7 @@ def with_weights(
     encoder: Any, weights: dict[str, NDArray[Any]], *, folds: bool = True
 ) -> Any:
     """A copy of an encoder whose network has these weights."""
-    kind: Any = next(
-        tuned for plain, tuned in TUNED.items() if isinstance(encoder, plain)
-    )
+    kind: Any = TUNED.get(type(encoder), type(encoder))
     copy = kind(**encoder.get_params(deep=False))
     # One tuned before goes on from there.
     copy.tuned_weights_ = {**getattr(encoder, "tuned_weights_", {}), **weights}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from skxmodal._pictures import open_picture
 from skxmodal._torchvision import import_torchvision
 from skxmodal.encoders._contrastive_layers import frozen_start
+from skxmodal.encoders._examples import noise
 
 # Kept states above this many bytes go to a temporary file.
 LARGEST_IN_MEMORY = 2**30
@@ -34,11 +35,16 @@ class TextItems:
     ----------
     model : TextModel
     items : list of str
+
+    Attributes
+    ----------
+    cut : list of int
+        Rows of the texts that are longer than the network reads.
     """
 
     def __init__(self, model: Any, items: list[str]) -> None:
         self.model = model
-        self.ids, _ = model.tokenise(items)
+        self.ids, self.cut = model.tokenise(items)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,6 +73,8 @@ class PictureItems:
     model : ImageModel
     items : list of pictures
     """
+
+    cut: ClassVar[list[int]] = []
 
     def __init__(self, model: Any, items: list[Any]) -> None:
         self.model = model
@@ -97,16 +105,15 @@ class PictureItems:
         return state.shape[0]
 
     def augment(self, picture: Any) -> Any:
-        """A random view of a picture, as SimCLR has it."""
+        """A random view of a picture, as SimCLR has it, of the network's size."""
         if self._augment is None:
             import_torchvision(purpose="Augmenting pictures")
             from torchvision.transforms import v2
 
+            size = self.model.prepare(noise()).shape[1:]
             self._augment = v2.Compose(
                 [
-                    v2.RandomResizedCrop(
-                        min(picture.size), scale=(0.2, 1.0), antialias=True
-                    ),
+                    v2.RandomResizedCrop(size, scale=(0.2, 1.0), antialias=True),
                     v2.RandomHorizontalFlip(),
                     v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
                     v2.RandomGrayscale(p=0.2),

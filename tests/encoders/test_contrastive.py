@@ -6,10 +6,14 @@ import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -238,6 +242,73 @@ def test_batch_norms_keep_their_statistics(pictures):
     assert network[2].training
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bias": "all"},
+        {"bias": "lora_only"},
+        {"use_dora": True},
+        {"modules_to_save": ["dense"]},
+        {"lora_bias": True, "bias": "none"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_adapters_that_cannot_be_merged_are_refused(bert, monkeypatch, settings):
+    from peft import LoraConfig
+
+    monkeypatch.setattr(Training, "run", None)
+    config = LoraConfig(r=2, target_modules=["query", "value"], **settings)
+    tuner = ContrastiveTuner(bert, objective="captions", trainable=config, **QUICK)
+    with pytest.raises(ValueError, match="this LoraConfig trains more than that"):
+        tuner.fit(CAPTIONS, groups=GROUPS)
+
+
+def test_other_configurations_of_peft_are_refused(bert):
+    from peft import IA3Config
+
+    config = IA3Config(target_modules=["query"], feedforward_modules=[])
+    tuner = ContrastiveTuner(bert, objective="captions", trainable=config, **QUICK)
+    with pytest.raises(ValueError, match="or a LoraConfig of peft"):
+        tuner.fit(CAPTIONS, groups=GROUPS)
+
+
+def test_encoder_with_merged_adapters_is_the_network_trained(bert, monkeypatch):
+    from peft import LoraConfig
+
+    seen = []
+    run = Training.run
+
+    def noted(training):
+        run(training)
+        network = training.module.network
+        model = bert._load()
+        arrays = model.collate(model.tokenise(CAPTIONS)[0])
+        tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        with torch.no_grad():
+            seen.append(torch.nn.functional.normalize(network(**tensors)).numpy())
+
+    monkeypatch.setattr(Training, "run", noted)
+    config = LoraConfig(
+        r=2, target_modules=["query", "word_embeddings"], use_rslora=True
+    )
+    tuner = ContrastiveTuner(bert, objective="captions", trainable=config, **QUICK)
+    vectors = tuner.fit(CAPTIONS, groups=GROUPS).transform(CAPTIONS)
+    assert not np.allclose(vectors, bert.transform(CAPTIONS), atol=1e-3)
+    np.testing.assert_allclose(vectors, seen[0], atol=1e-5)
+    assert tuner.n_reused_blocks_ == 0
+
+
+def test_frozen_blocks_before_adapters_run_once(bert):
+    from peft import LoraConfig
+
+    config = LoraConfig(r=2, target_modules=["query"], layers_to_transform=[1])
+    tuner = ContrastiveTuner(bert, objective="captions", trainable=config, **QUICK)
+    assert tuner.fit(CAPTIONS, groups=GROUPS).n_reused_blocks_ == 1
+    assert list(tuner.encoder_.tuned_weights_) == [
+        "transformer.encoder.layer.1.attention.self.query.weight"
+    ]
+
+
 def test_merged_adapters_do_what_adapters_did(bert):
     model = bert._load()
     tensors = {
@@ -355,6 +426,59 @@ def test_the_encoder_given_is_left_as_it_is(bert):
     assert tuner.content_keys(CAPTIONS) == bert.content_keys(CAPTIONS)
 
 
+@pytest.mark.parametrize("trainable", ["last:1", "head"])
+def test_tuned_encoder_is_cloned_and_tuned_further(bert, trainable):
+    settings = {**QUICK, "objective": "captions", "trainable": trainable}
+    once = ContrastiveTuner(bert, **settings).fit(CAPTIONS, groups=GROUPS)
+    vectors = once.transform(CAPTIONS)
+    copy = clone(once.encoder_)
+    np.testing.assert_array_equal(copy.transform(CAPTIONS), vectors)
+    kept = ContrastiveTuner(copy, **{**settings, "max_epochs": 0})
+    kept.fit(CAPTIONS, groups=GROUPS)
+    np.testing.assert_allclose(kept.transform(CAPTIONS), vectors, atol=1e-6)
+    twice = ContrastiveTuner(copy, **settings).fit(CAPTIONS, groups=GROUPS)
+    assert twice.history_["train_loss"][1] < once.history_["train_loss"][1]
+    assert set(twice.encoder_.tuned_weights_) == set(once.encoder_.tuned_weights_)
+    search = CrossModalRetriever(
+        ProcrustesMapper(n_components=2), query_encoder=once.encoder_
+    ).fit(CAPTIONS, TARGETS)
+    expected = ProcrustesMapper(n_components=2).fit(vectors, TARGETS).transform(vectors)
+    np.testing.assert_allclose(search.transform(CAPTIONS), expected, atol=1e-5)
+
+
+def test_subclass_of_an_encoder_is_refused(tiny_bert):
+    class Shouting(TextEncoder):
+        def _items(self, X):
+            return [text.upper() for text in super()._items(X)]
+
+    tuner = ContrastiveTuner(Shouting(tiny_bert, cache=False), **QUICK)
+    with pytest.raises(ValueError, match="itself, not a subclass"):
+        tuner.fit(CAPTIONS)
+
+
+def test_weights_are_digested_once(bert, monkeypatch):
+    from skxmodal.encoders import _contrastive_tuned
+
+    digested = []
+    digest_of = _contrastive_tuned.digest_of
+    monkeypatch.setattr(
+        _contrastive_tuned,
+        "digest_of",
+        lambda weights: digested.append(1) or digest_of(weights),
+    )
+    tuner = ContrastiveTuner(bert, objective="captions", **QUICK)
+    tuner.fit(CAPTIONS, groups=GROUPS)
+    digested.clear()
+    for _ in range(3):
+        tuner.transform(CAPTIONS)
+    assert len(digested) == 1
+    before = tuner.fingerprint()
+    tuner.encoder_.tuned_weights_ = {
+        name: weight + 1 for name, weight in tuner.encoder_.tuned_weights_.items()
+    }
+    assert tuner.fingerprint() != before
+
+
 def test_cached_vectors_of_two_tunings_do_not_mix(tmp_path, tiny_bert):
     encoder = TextEncoder(tiny_bert, cache=tmp_path)
     plain = encoder.transform(CAPTIONS)
@@ -418,6 +542,97 @@ def test_checkpoints_of_other_targets_are_other_checkpoints(bert, tmp_path):
     np.testing.assert_array_equal(first, expected.transform(CAPTIONS))
 
 
+def test_checkpoint_of_adapters_is_found_again(bert, tmp_path):
+    from peft import LoraConfig
+
+    names = set()
+    for modules in (["query", "value", "key"], ["key", "query", "value"]):
+        config = LoraConfig(r=2, target_modules=modules)
+        # The order in which a set shows its members differs between processes.
+        config.target_modules = InOrder(modules)
+        settings = {**QUICK, "objective": "captions", "max_epochs": 1}
+        tuner = ContrastiveTuner(
+            bert, trainable=config, checkpoint_dir=tmp_path / "here", **settings
+        )
+        names.add(tuner._name_and_seed(bert, [b"a"], None, GROUPS))
+    assert len(names) == 1
+
+
+class InOrder(set):
+    """A set that shows its members in a given order."""
+
+    def __init__(self, members):
+        super().__init__(members)
+        self.members = list(members)
+
+    def __repr__(self):
+        return repr(self.members)
+
+    def __deepcopy__(self, memo):
+        return InOrder(self.members)
+
+
+def test_checkpoint_knows_whether_vectors_are_normalised(tiny_bert, tmp_path):
+    settings = {**QUICK, "objective": "captions"}
+    weights = []
+    for folder in (tmp_path / "here", tmp_path / "here", None):
+        encoder = TextEncoder(tiny_bert, cache=False, normalize=bool(not weights))
+        tuner = ContrastiveTuner(encoder, checkpoint_dir=folder, **settings)
+        # Scaled alike, the loss is of cosines and differs by rounding alone.
+        tuner.fit(CAPTIONS, groups=GROUPS)
+        weights.append(tuner.encoder_.tuned_weights_)
+    for name, weight in weights[2].items():
+        np.testing.assert_array_equal(weights[1][name], weight)
+    assert len(list((tmp_path / "here").iterdir())) == 2
+
+
+TUNE = """
+import sys
+from skxmodal._torchvision import import_transformers
+import_transformers()
+import numpy as np
+from skxmodal.encoders import ContrastiveTuner, TextEncoder
+words = ("dog", "cat", "car", "bird", "man", "house")
+captions = [text for word in words for text in (f"a {{word}}", f"small {{word}}")]
+tuner = ContrastiveTuner(
+    TextEncoder({model!r}, cache=False, device="cpu"), objective="captions",
+    batch_size=6, max_epochs=40, learning_rate=1e-3, checkpoint_dir={folder!r},
+)
+tuner.fit(captions, groups=np.arange(12) // 2)
+np.savez({result!r}, **tuner.encoder_.tuned_weights_)
+"""
+
+
+def test_killed_and_resumed_ends_with_the_same_weights(tiny_bert, tmp_path):
+    def start(name):
+        script = TUNE.format(
+            model=str(tiny_bert),
+            folder=str(tmp_path / name),
+            result=str(tmp_path / f"{name}.npz"),
+        )
+        return subprocess.Popen([sys.executable, "-c", script])
+
+    broken = start("broken")
+    while not list(tmp_path.glob("broken/*/training.pt")):
+        assert broken.poll() is None
+        time.sleep(0.001)
+    broken.kill()
+    broken.wait()
+    assert not (tmp_path / "broken.npz").exists()
+    resumed, whole = start("broken"), start("whole")
+    assert (resumed.wait(), whole.wait()) == (0, 0)
+    expected, found = (np.load(tmp_path / f"{n}.npz") for n in ("whole", "broken"))
+    for name in expected.files:
+        np.testing.assert_array_equal(expected[name], found[name])
+
+
+def test_texts_that_are_cut_are_counted_in_a_warning(tiny_bert):
+    encoder = TextEncoder(tiny_bert, cache=False, max_length=4)
+    tuner = ContrastiveTuner(encoder, objective="captions", **QUICK)
+    with pytest.warns(UserWarning, match="12 of 18 texts, row 1 the first"):
+        tuner.fit(CAPTIONS, groups=GROUPS)
+
+
 def test_interrupt_keeps_the_weights_so_far(bert, monkeypatch, ctrl_c):
     calls = []
     call = training_module.Objective.__call__
@@ -432,8 +647,10 @@ def test_interrupt_keeps_the_weights_so_far(bert, monkeypatch, ctrl_c):
     tuner = ContrastiveTuner(bert, objective="captions", **QUICK).set_params(
         max_epochs=50
     )
-    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 3 of 50"):
+    message = "interrupted in epoch 3 of 50"
+    with pytest.warns(ConvergenceWarning, match=message) as told:
         tuner.fit(CAPTIONS, groups=GROUPS)
+    assert told[0].filename == __file__
     assert len(calls) == 5
     assert not np.allclose(tuner.transform(CAPTIONS), bert.transform(CAPTIONS))
 
@@ -449,6 +666,7 @@ def test_interrupt_keeps_the_weights_so_far(bert, monkeypatch, ctrl_c):
         ({"objective": "captions"}, {"groups": range(18)}, "18 texts are of 18 groups"),
         ({"objective": "captions"}, {"groups": [1] * 18}, "all 18 rows are of one"),
         ({"objective": "captions"}, {"groups": [1, 2]}, "2 labels for 18 rows"),
+        ({"temperature": 0.005}, {}, r"'temperature' .* in the range \[0.01"),
         ({"batch_size": 1}, {}, "batch_size must be at least 2, got 1"),
         (
             {"batch_size": 4, "objective": "captions"},
@@ -491,6 +709,106 @@ def test_divergence_names_the_batch(bert):
     tuner.set_params(learning_rate=1e38, max_epochs=20)
     with pytest.raises(FloatingPointError, match=r"batch \d+ of epoch .*learning"):
         tuner.fit(CAPTIONS, groups=GROUPS)
+
+
+@pytest.mark.parametrize("rate", [1e10, 1e30])
+def test_divergence_in_the_last_step_is_told(bert, rate):
+    tuner = ContrastiveTuner(bert, objective="captions", trainable="all", **QUICK)
+    tuner.set_params(learning_rate=rate, max_epochs=1, batch_size=18, warmup=0.0)
+    with pytest.raises(FloatingPointError, match=r"Lower the learning rate"):
+        tuner.fit(CAPTIONS, groups=GROUPS)
+    assert not hasattr(tuner, "encoder_")
+
+
+def test_temperature_of_a_hundredth_is_learned(bert):
+    tuner = ContrastiveTuner(bert, objective="captions", **QUICK)
+    tuner.set_params(temperature=0.01, max_epochs=8).fit(CAPTIONS, groups=GROUPS)
+    assert tuner.temperature_ > 0.01001
+
+
+def test_pictures_of_any_size_are_augmented(tiny_vit, pictures):
+    encoder = ImageEncoder(tiny_vit, cache=False)
+    items = [Image.new("RGB", (2, 2)), *pictures]
+    model = encoder._load()
+    size = model.prepare(Image.new("RGB", (50, 60))).shape[1:]
+    views = views_module.PictureItems(model, items)
+    for picture in (items[0], Image.fromarray(pictures[0])):
+        assert views.augment(picture).size == size[::-1]
+    settings = {**QUICK, "max_epochs": 1}
+    tuner = ContrastiveTuner(encoder, trainable="all", **settings).fit(items)
+    assert np.isfinite(tuner.transform(items)).all()
+
+
+@pytest.fixture
+def tiny_t5(tiny_bert, tmp_path):
+    """A T5 of two layers, whose embeddings are tied, with the tokeniser of a BERT."""
+    from transformers import AutoTokenizer, T5Config, T5Model
+
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny_bert))
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_heads=2,
+    )
+    torch.manual_seed(0)
+    T5Model(config).save_pretrained(tmp_path / "t5")
+    tokenizer.save_pretrained(tmp_path / "t5")
+    return tmp_path / "t5"
+
+
+def test_saved_network_with_tied_embeddings(tiny_t5, tmp_path):
+    encoder = TextEncoder(tiny_t5, cache=False)
+    tuner = ContrastiveTuner(encoder, objective="captions", trainable="all", **QUICK)
+    folder = tuner.fit(CAPTIONS, groups=GROUPS).save(tmp_path / "tuned")
+    read = TextEncoder(folder, cache=False).transform(CAPTIONS)
+    np.testing.assert_allclose(read, tuner.transform(CAPTIONS), atol=1e-6)
+    assert not np.allclose(read, encoder.transform(CAPTIONS), atol=1e-2)
+
+
+@pytest.mark.parametrize("trainable", ["last:1", "head"])
+def test_saved_weights_keep_their_precision(tiny_bert, tmp_path, trainable):
+    from transformers import AutoModel, AutoTokenizer
+
+    half = tmp_path / "half"
+    AutoModel.from_pretrained(str(tiny_bert)).half().save_pretrained(half)
+    AutoTokenizer.from_pretrained(str(tiny_bert)).save_pretrained(half)
+    encoder = TextEncoder(half, cache=False, dtype="bfloat16")
+    settings = {**QUICK, "objective": "captions", "trainable": trainable}
+    tuner = ContrastiveTuner(encoder, **settings).fit(CAPTIONS, groups=GROUPS)
+    folder = tuner.save(tmp_path / "tuned")
+    read = TextEncoder(folder, cache=False).transform(CAPTIONS)
+    full = with_weights(TextEncoder(half, cache=False), tuner.encoder_.tuned_weights_)
+    np.testing.assert_allclose(read, full.transform(CAPTIONS), atol=1e-6)
+
+
+def test_save_that_fails_leaves_no_folder(bert, tmp_path, monkeypatch):
+    from skxmodal.encoders import _contrastive_files
+
+    tuner = ContrastiveTuner(bert, objective="captions", **QUICK)
+    tuner.fit(CAPTIONS, groups=GROUPS)
+
+    def fail(*given, **named):
+        raise OSError("disk full")
+
+    (tmp_path / "empty").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(_contrastive_files, "_write_json", fail)
+        for name in ("new", "empty"):
+            with pytest.raises(OSError, match="disk full"):
+                tuner.save(tmp_path / name)
+    assert not (tmp_path / "new").exists()
+    assert not list((tmp_path / "empty").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="is a file"):
+        tuner.save(tmp_path / "file")
+    vectors = TextEncoder(tuner.save(tmp_path / "empty"), cache=False)
+    assert not list((tmp_path / "empty").glob(".*"))
+    np.testing.assert_allclose(
+        vectors.transform(CAPTIONS), tuner.transform(CAPTIONS), atol=1e-6
+    )
 
 
 def test_pickle_and_names(bert):
