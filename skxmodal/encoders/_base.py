@@ -193,7 +193,8 @@ class BaseEncoder(
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """Places among `rows` and their vectors, those that the cache has first.
 
-        The keys of items that didn't go as they should are added to `problems`.
+        The keys of items that didn't go as they should are added to `problems`, those
+        of vectors from the cache too: they are marked there.
         """
         store = resolve_cache(self.cache)
         fingerprint = self.fingerprint()
@@ -203,7 +204,10 @@ class BaseEncoder(
             found = np.zeros(len(places), dtype=bool)
             if store is not None:
                 wanted = [keys[row] for row in rows[places]]
-                vectors, found = store.get_many(fingerprint, wanted)
+                vectors, found, marks = store.get_many(
+                    fingerprint, wanted, return_marks=True
+                )
+                problems.update(wanted[place] for place in np.flatnonzero(marks))
             missing.append(places[~found])
             if found.any():
                 yield places[found], vectors[found]
@@ -218,12 +222,14 @@ class BaseEncoder(
                 vectors, troubled = encoded
                 chosen, chosen_rows = _pick(items, rows[places])
                 chosen_keys = [keys[row] for row in chosen_rows]
+                marks = np.zeros(len(chosen), dtype=bool)
+                marks[troubled] = True
                 problems.update(chosen_keys[place] for place in troubled)
                 if store is not None:
                     kept = np.isfinite(vectors).all(axis=1)
                     kept &= self._as_keyed(chosen, chosen_keys)
                     kept_keys = [chosen_keys[place] for place in np.flatnonzero(kept)]
-                    store.put_many(fingerprint, kept_keys, vectors[kept])
+                    store.put_many(fingerprint, kept_keys, vectors[kept], marks[kept])
                 yield places, vectors
 
     def _encode_all(
@@ -301,7 +307,10 @@ class BaseEncoder(
     def _encode(
         self, model: Any, items: list[Any], rows: list[int], bar: Progress
     ) -> tuple[NDArray[np.float32], list[int]]:
-        """Vectors of distinct items, not yet unit rows, and which to warn of."""
+        """Vectors of distinct items, not yet unit rows, and which to warn of.
+
+        The latter are rows of NaN, or are marked in the cache.
+        """
 
     @abstractmethod
     def _warn_of(self, rows: list[int], items: list[Any]) -> None:

@@ -112,8 +112,13 @@ class EmbeddingCache:
         return hash((self.path, self.max_bytes))
 
     def get_many(
-        self, namespace: Namespace, keys: Sequence[bytes], dim: int | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        self,
+        namespace: Namespace,
+        keys: Sequence[bytes],
+        dim: int | None = None,
+        *,
+        return_marks: bool = False,
+    ) -> tuple[NDArray[Any], ...]:
         """Look up vectors.
 
         Parameters
@@ -124,6 +129,8 @@ class EmbeddingCache:
             Keys of 20 bytes, from :func:`skxmodal._content.content_keys`.
         dim : int, default=None
             Length of a vector, by default that of the vectors stored.
+        return_marks : bool, default=False
+            Whether the marks are returned too.
 
         Returns
         -------
@@ -132,10 +139,13 @@ class EmbeddingCache:
             0 if ``dim`` is None and the namespace is unknown.
         found : ndarray of shape (n,), bool
             Which keys were found.
+        marks : ndarray of shape (n,), bool
+            Which of them were stored with a mark. Only where ``return_marks=True``.
         """
         _check_keys(keys)
         vectors = np.zeros((len(keys), dim or 0), dtype=np.float32)
         found = np.zeros(len(keys), dtype=bool)
+        marks = np.zeros(len(keys), dtype=bool)
         with self._or_go_on("read"):
             store = get_store(self.path)
             for start in range(0, len(keys), _READ_AT_ONCE):
@@ -148,15 +158,20 @@ class EmbeddingCache:
                         vectors = np.zeros((len(keys), width), dtype=np.float32)
                     places = records.find(txn, number, keys[rows])
                     found[rows], used = records.read(txn, places, vectors[rows])
+                    marks[rows] = records.marked(places) & found[rows]
                 for chunk_id in used:
                     store.touched.pop(chunk_id, None)
                     store.touched[chunk_id] = None
             if len(store.touched) > _TOUCHED_AT_MOST:
                 _write_touched(store)
-        return vectors, found
+        return (vectors, found, marks) if return_marks else (vectors, found)
 
     def put_many(
-        self, namespace: Namespace, keys: Sequence[bytes], vectors: ArrayLike
+        self,
+        namespace: Namespace,
+        keys: Sequence[bytes],
+        vectors: ArrayLike,
+        marks: ArrayLike | None = None,
     ) -> None:
         """Store vectors, all of them or, if the process is killed, whole batches.
 
@@ -168,12 +183,14 @@ class EmbeddingCache:
             Keys of 20 bytes. Those that are there already keep their vector.
         vectors : array-like of shape (n, dim)
             Their vectors, stored as float32.
+        marks : array-like of shape (n,) of bool, default=None
+            Vectors to mark, which stay so. Encoders mark texts that were cut.
 
         Raises
         ------
         ValueError
-            If there are not as many vectors as keys, or they are not as long as those
-            in the namespace.
+            If there are not as many vectors or marks as keys, or the vectors are not
+            as long as those in the namespace.
         """
         _check_keys(keys)
         rows = np.asarray(vectors, dtype=np.float32)
@@ -182,13 +199,21 @@ class EmbeddingCache:
                 f"Expected a vector for each of {len(keys)} keys, an array of shape "
                 f"({len(keys)}, dim), got shape {rows.shape}."
             )
+        marked = np.zeros(len(keys), dtype=bool)
+        if marks is not None:
+            marked = np.asarray(marks, dtype=bool)
+            if marked.shape != (len(keys),):
+                raise ValueError(
+                    f"Expected a mark for each of {len(keys)} keys, got shape "
+                    f"{marked.shape}."
+                )
         room = self.max_bytes or 16 * _BYTES_AT_ONCE
         at_once = min(_BYTES_AT_ONCE, room // 16) // max(1, 4 * rows.shape[1])
         with self._or_go_on("write"):
             store = get_store(self.path)
             for start in range(0, len(keys), max(1, at_once)):
                 part = slice(start, start + max(1, at_once))
-                self._put(store, namespace, keys[part], rows[part])
+                self._put(store, namespace, keys[part], rows[part], marked[part])
 
     def hash_files(self, paths: Sequence[str]) -> list[bytes]:
         """Digest files, reading only those that changed since they were digested.
@@ -313,11 +338,12 @@ class EmbeddingCache:
         namespace: Namespace,
         keys: Sequence[bytes],
         vectors: NDArray[np.float32],
+        marks: NDArray[np.bool_],
     ) -> None:
         def put(txn: Transaction) -> None:
             number = _add_namespace(txn, namespace, vectors.shape[1])
             records.touch(txn, list(store.touched))
-            records.write(txn, number, keys, vectors)
+            records.write(txn, number, keys, vectors, marks)
 
         if self.max_bytes is not None:
             self._make_room(store, vectors.nbytes + len(keys) * 100)

@@ -26,6 +26,8 @@ _FLOAT = np.dtype("<f4")
 _CHUNK_ID = struct.Struct(">Q")
 _PREFIX = struct.Struct(">I")
 _ROW = struct.Struct("<I")
+# A row of a chunk and, in its highest bit, whether the vector is marked.
+_MARK = 1 << 31
 
 
 class Chunk(NamedTuple):
@@ -71,9 +73,14 @@ def read(
         if value is None or _HEADER.unpack_from(value)[1] != out.shape[1]:
             found[wanted] = False
             continue
-        out[wanted] = _vectors(value)[places["row"][wanted]]
+        out[wanted] = _vectors(value)[_rows(places[wanted])]
         used.append(chunk_id)
     return found, used
+
+
+def marked(places: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which places are those of marked vectors."""
+    return (places["row"] & _MARK) != 0
 
 
 def write(
@@ -81,6 +88,7 @@ def write(
     namespace: int,
     keys: Sequence[bytes],
     vectors: NDArray[np.float32],
+    marks: NDArray[np.bool_],
 ) -> int:
     """Store the vectors of the keys that aren't there yet, and say how many."""
     first = np.zeros(len(keys), dtype=bool)
@@ -101,8 +109,10 @@ def write(
         txn.put(b"chunks", chunk_id, header + body)
         txn.put(b"used", chunk_id, stamp)
         places += [
-            (prefix + key, chunk_id + _ROW.pack(row))
-            for row, key in enumerate(chunk_keys)
+            (prefix + key, chunk_id + _ROW.pack(row | _MARK if mark else row))
+            for row, (key, mark) in enumerate(
+                zip(chunk_keys, marks[rows].tolist(), strict=True)
+            )
         ]
     # In the order of the tree, which is not that of the items.
     txn.cursor(b"entries").putmulti(sorted(places))
@@ -169,7 +179,7 @@ def find_faults(txn: Transaction) -> list[str]:
             faults.append(f"chunk {number} differs from its checksum")
         places = find(txn, chunk.namespace, chunk.keys)
         expected = np.arange(len(chunk.keys))
-        right = (places["chunk"] == number) & (places["row"] == expected)
+        right = (places["chunk"] == number) & (_rows(places) == expected)
         if not right.all():
             faults.append(f"{(~right).sum()} keys of chunk {number} lead elsewhere")
         if txn.get(b"used", bytes(chunk_id)) is None:
@@ -196,6 +206,10 @@ def _tick(txn: Transaction, n_ticks: int) -> int:
 def _last_chunk(txn: Transaction) -> int:
     cursor = txn.cursor(b"chunks")
     return int(_CHUNK_ID.unpack(cursor.key())[0]) if cursor.last() else 0
+
+
+def _rows(places: NDArray[np.void]) -> NDArray[np.uint32]:
+    return places["row"] & (_MARK - 1)
 
 
 def _vectors(value: memoryview) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from skxmodal.encoders._checkpoints import digest, locate
 from skxmodal.encoders._devices import DTYPES, resolve_device
 from skxmodal.encoders._items import as_texts
 from skxmodal.encoders._packaged import TEXT_MODELS, find_packaged
-from skxmodal.encoders._text_model import TextModel, load_text_model
+from skxmodal.encoders._text_model import TextModel, load_text_model, load_tokenizer
 from skxmodal.encoders._threads import in_threads
 
 
@@ -47,7 +47,8 @@ class TextEncoder(BaseEncoder):
         Branch, tag or commit of a model on the hub. By default its main branch.
     max_length : int, default=None
         Number of tokens of a text that are read, special ones included. By default
-        what the checkpoint says. Texts that are cut are counted in a warning.
+        what the checkpoint says. Texts that are cut are counted in a warning,
+        by each call that gives their vectors.
     prompt : str, default=None
         Put before each text, such as ``"query: "``. By default the checkpoint's
         default prompt, of which most have none.
@@ -210,9 +211,13 @@ class TextEncoder(BaseEncoder):
         return vectors, cut
 
     def _warn_of(self, rows: list[int], items: list[Any]) -> None:
+        # Vectors from the cache need no network, and so no weights are loaded here.
+        _, n_tokens = load_tokenizer(
+            self._folder(), self.max_length, self.prompt, self.trust_remote_code
+        )
         warnings.warn(
             f"{len(rows)} of {len(items)} texts, row {rows[0]} the first, are longer "
-            f"than the {self._model().max_length} tokens that the model reads and were "
+            f"than the {n_tokens} tokens that the model reads and were "
             "cut. Shorten or split them, or raise max_length where the model can read "
             "more.",
             UserWarning,

@@ -178,18 +178,12 @@ def load_text_model(
     """
     import torch
 
-    transformers = import_transformers(purpose="TextEncoder")
     from skxmodal.encoders._networks import TextNetwork
 
     parts = read_folder(folder)
     config = read_json(parts.transformer / "config.json", {})
     kind = config.get("model_type", "")
-    with quiet():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            str(parts.transformer),
-            trust_remote_code=trust_remote_code,
-            local_files_only=True,
-        )
+    tokenizer, n_tokens = load_tokenizer(folder, max_length, prompt, trust_remote_code)
     poolings = parts.poolings if pooling == "auto" else (pooling,)
     transformer = load_tower(
         parts.transformer,
@@ -205,13 +199,6 @@ def load_text_model(
         transformer = transformer.get_encoder()
     if not poolings:
         poolings = ("projected",) if is_projected(transformer, "text") else ("mean",)
-    limit = _limit(tokenizer, transformer.config)
-    wanted = max_length or parts.max_length or limit
-    if wanted > limit:
-        raise ValueError(
-            f"max_length={wanted}, but the model in {str(folder)!r} reads at most "
-            f"{limit} tokens. Pass at most that."
-        )
     used_prompt = parts.prompt if prompt is None else prompt
     network = TextNetwork(
         transformer,
@@ -226,7 +213,7 @@ def load_text_model(
     model = TextModel(
         network,
         tokenizer,
-        max_length=wanted,
+        max_length=n_tokens,
         dimension=0,
         device=device,
         prompt=used_prompt,
@@ -237,9 +224,68 @@ def load_text_model(
     return model
 
 
+def load_tokenizer(
+    folder: Path, max_length: int | None, prompt: str | None, trust_remote_code: bool
+) -> tuple[Any, int]:
+    """Load a checkpoint's tokeniser, and say how many tokens of a text are read.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        A folder of transformers or of sentence-transformers.
+    max_length : int or None
+        Tokens of a text that are read; None follows the folder.
+    prompt : str or None
+        Put before each text; None follows the folder.
+    trust_remote_code : bool
+        Whether the checkpoint's own Python code may run.
+
+    Returns
+    -------
+    tokenizer : transformers.PreTrainedTokenizerBase
+        From texts to token ids.
+    n_tokens : int
+        Tokens of a text that are read, special ones and the prompt's included.
+
+    Raises
+    ------
+    ValueError
+        If `max_length` is more than the model reads, or leaves no room for a text.
+    """
+    transformers = import_transformers(purpose="TextEncoder")
+    parts = read_folder(folder)
+    options: dict[str, Any] = {
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": True,
+    }
+    with quiet():
+        path = str(parts.transformer)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
+        config = transformers.AutoConfig.from_pretrained(path, **options)
+    limit = _limit(tokenizer, config)
+    if max_length is None:
+        return tokenizer, min(parts.max_length or limit, limit)
+    if max_length > limit:
+        raise ValueError(
+            f"max_length={max_length}, but the model in {str(folder)!r} reads at most "
+            f"{limit} tokens. Pass at most that."
+        )
+    n_taken = len(
+        tokenizer([parts.prompt if prompt is None else prompt])["input_ids"][0]
+    )
+    if max_length <= n_taken:
+        raise ValueError(
+            f"max_length={max_length} leaves no room for a text: the model in "
+            f"{str(folder)!r} adds {n_taken} tokens to each, those of the prompt "
+            f"included. Pass at least {n_taken + 1}."
+        )
+    return tokenizer, max_length
+
+
 def _limit(tokenizer: Any, config: Any) -> int:
     """Most tokens that the network has positions for."""
-    config = getattr(config, "text_config", config)
+    for part in ("text_config", "encoder"):
+        config = getattr(config, part, config)
     positions = getattr(config, "max_position_embeddings", None) or _NO_LIMIT
     if config.model_type in POSITIONS_AFTER_PADDING:
         positions -= (config.pad_token_id or 0) + 1

@@ -114,6 +114,22 @@ def test_the_first_vector_stays(cache):
     assert cache.check() == []
 
 
+def test_marks_come_back_with_their_vectors(cache):
+    keys, vectors = _items(300)
+    marks = np.arange(300) % 7 == 0
+    cache.put_many("encoder", keys[:200], vectors[:200], marks[:200])
+    # The mark of the first vector stays, as the vector does.
+    cache.put_many("encoder", keys[:10], vectors[:10], ~marks[:10])
+    back, found, marked = cache.get_many("encoder", keys, return_marks=True)
+    assert_array_equal(back[:200], vectors[:200])
+    assert_array_equal(marked, marks & found)
+    # Without marks no vector has one.
+    cache.put_many("encoder", keys[200:], vectors[200:])
+    *_, marked = cache.get_many("encoder", keys[200:], return_marks=True)
+    assert not marked.any()
+    assert cache.check() == []
+
+
 def test_bad_input_is_refused(cache):
     keys, vectors = _items(3)
     cache.put_many("encoder", keys, vectors)
@@ -121,6 +137,8 @@ def test_bad_input_is_refused(cache):
         cache.put_many("encoder", keys, np.zeros((3, 9)))
     with pytest.raises(ValueError, match=r"each of 3 keys.*got shape \(2, 8\)"):
         cache.put_many("encoder", keys, vectors[:2])
+    with pytest.raises(ValueError, match="a mark for each of 3 keys"):
+        cache.put_many("encoder", keys, vectors, marks=[True])
     with pytest.raises(ValueError, match="Expected keys of 20 bytes"):
         cache.get_many("encoder", [b"short"])
     with pytest.raises(ValueError, match="at least 4194304"):

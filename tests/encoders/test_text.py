@@ -355,6 +355,28 @@ def test_the_first_of_several_long_texts_is_named_once(tiny_bert):
         encoder(tiny_bert, max_length=24).transform(["dog " * 22])
 
 
+@pytest.mark.parametrize("max_length", [None, 6])
+def test_cut_texts_are_told_of_from_the_cache_too(
+    tiny_bert, tmp_path, monkeypatch, max_length
+):
+    cache = tmp_path / "cache"
+    texts = ["a dog", "dog " * 40, "a cat", "cat " * 40, "dog " * 40]
+    own = TextEncoder(tiny_bert, cache=cache, max_length=max_length)
+    with pytest.warns(UserWarning, match="3 of 5 texts") as first:
+        vectors = own.transform(texts)
+
+    def refuse(self):
+        raise AssertionError("loaded again")
+
+    monkeypatch.setattr(TextEncoder, "_model", refuse)
+    with pytest.warns(UserWarning, match="3 of 5 texts, row 1 .* were cut") as again:
+        np.testing.assert_array_equal(clone(own).transform(texts), vectors)
+    assert [str(w.message) for w in again] == [str(w.message) for w in first]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        own.transform(["a cat", "a dog"])
+
+
 def test_max_length(tiny_bert):
     short, long = "dog cat", "dog cat bird car"
     with pytest.warns(UserWarning, match="4 tokens"):
@@ -362,6 +384,28 @@ def test_max_length(tiny_bert):
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
     with pytest.raises(ValueError, match=r"max_length=99.*at most 24 tokens"):
         encoder(tiny_bert, max_length=99).transform([short])
+
+
+@pytest.mark.parametrize(
+    ("max_length", "prompt", "least"), [(1, "", 3), (2, "", 3), (4, "a dog ", 5)]
+)
+def test_a_max_length_without_room_for_a_text(tiny_bert, max_length, prompt, least):
+    parameters = {"max_length": max_length, "prompt": prompt}
+    with pytest.raises(ValueError, match=f"no room.*Pass at least {least}"):
+        encoder(tiny_bert, **parameters).transform(["dog"])
+    parameters["max_length"] = least
+    dog, cat = encoder(tiny_bert, **parameters).transform(["dog", "cat"])
+    assert np.abs(dog - cat).max() > 1e-3
+
+
+def test_a_folders_length_beyond_its_positions(bert_copy):
+    modules = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
+    (bert_copy / "modules.json").write_text(json.dumps(modules))
+    edit_json(bert_copy / "sentence_bert_config.json", max_seq_length=512)
+    with pytest.warns(UserWarning, match="24 tokens"):
+        encoder(bert_copy).transform(["dog " * 40])
+    with pytest.raises(ValueError, match=r"max_length=512.*at most 24 tokens"):
+        encoder(bert_copy, max_length=512).transform(["dog"])
 
 
 def test_texts_of_100_000_characters_and_odd_signs(tiny_bert):
