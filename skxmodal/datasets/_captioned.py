@@ -24,6 +24,7 @@ _CAPTION_PATTERNS = (
     "dataset*.json",
     "captions*.json",
 )
+_FOLDERS_OF_CAPTIONS = (".", "annotations", "captions")
 _PICTURE_FOLDERS = (
     ".",
     "images",
@@ -36,6 +37,8 @@ _PICTURE_FOLDERS = (
     "val2014",
     "train2017",
     "val2017",
+    "test2014",
+    "test2017",
 )
 
 _DESCRIPTION = """\
@@ -70,13 +73,15 @@ def load_captioned_images(
         - Karpathy's JSON, with its splits;
         - COCO captions JSON;
         - a folder that holds one of these, named ``captions.csv``, ``captions.txt``,
-          ``*.token.txt``, ``dataset*.json`` or ``captions*.json``;
+          ``*.token.txt``, ``dataset*.json`` or ``captions*.json``, itself or in its
+          subfolder ``annotations`` or ``captions``;
         - a folder of pictures, with its subfolders, whose names are the captions:
           ``a dog on a beach.jpg``. Underscores count as spaces.
     image_folder : path-like, default=None
         Folder that the names in the file start from. None means the folder of the
-        file, or where the first picture is not there, the usual folder of that data
-        set beside it (``images``, ``Flicker8k_Dataset``, ``val2014``, ...).
+        file, or where none of the pictures is there, the usual folder of that data
+        set (``images``, ``Flicker8k_Dataset``, ``val2014``, ...) beside the file or
+        beside the file's folder.
     split : str or iterable of str, default=None
         Keep the rows of these splits, such as ``"test"`` or
         ``("train", "restval")``. None keeps all.
@@ -154,7 +159,7 @@ def load_captioned_images(
     else:
         rows = read_caption_file(file, encoding)
         root = (
-            _picture_folder(file.parent, rows[0])
+            _picture_folder(file.parent, rows)
             if image_folder is None
             else Path(image_folder).expanduser()
         )
@@ -180,13 +185,17 @@ def load_captioned_images(
 
 
 def _captions_file(folder: Path) -> Path | None:
-    found = sorted({p for name in _CAPTION_PATTERNS for p in folder.glob(name)})
-    if len(found) > 1:
-        raise ValueError(
-            f"{folder} holds several captions files: "
-            f"{', '.join(path.name for path in found)}. Give one of them as source."
-        )
-    return found[0] if found else None
+    for name in _FOLDERS_OF_CAPTIONS:
+        beside = folder / name
+        found = sorted({p for each in _CAPTION_PATTERNS for p in beside.glob(each)})
+        if len(found) > 1:
+            raise ValueError(
+                f"{beside} holds several captions files: "
+                f"{', '.join(path.name for path in found)}. Give one of them as source."
+            )
+        if found:
+            return found[0]
+    return None
 
 
 def _rows_from_names(folder: Path) -> list[CaptionRow]:
@@ -222,12 +231,25 @@ def _rows_from_names(folder: Path) -> list[CaptionRow]:
     return rows
 
 
-def _picture_folder(beside: Path, first: CaptionRow) -> Path:
-    for name in _PICTURE_FOLDERS:
-        folder = beside / name
-        if _leads_out(first.image, folder) is None and (folder / first.image).is_file():
-            return folder
+def _picture_folder(beside: Path, rows: list[CaptionRow]) -> Path:
+    """The first known folder that holds any of the pictures."""
+    folders = [beside / name for name in _PICTURE_FOLDERS]
+    if beside.name in _FOLDERS_OF_CAPTIONS:
+        folders += [beside.parent / name for name in _PICTURE_FOLDERS]
+    folders = [folder for folder in folders if folder.is_dir()]
+    names = dict.fromkeys(row.image for row in rows)
+    for name in names:
+        for folder in folders:
+            if _leads_out(name, folder) is None and _is_file(folder / name):
+                return folder
     return beside
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the file system takes
+        return False
 
 
 def _leads_out(name: str, root: Path) -> str | None:
@@ -278,10 +300,7 @@ def _existing(
                     f"{problem}. Pictures must be inside {root}, or give image_folder."
                 )
             path = Path(root, row.image)
-            try:
-                known[row.image] = path, path.is_file()
-            except OSError:  # a name longer than the file system takes
-                known[row.image] = path, False
+            known[row.image] = path, _is_file(path)
         path, there = known[row.image]
         if there:
             kept.append(row)

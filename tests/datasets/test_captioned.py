@@ -169,6 +169,35 @@ def test_karpathy_filepath(pictures):
     assert load_captioned_images(path).images == [folder / "val2014" / "a.jpg"]
 
 
+def test_the_layout_of_coco_itself(pictures):
+    folder = pictures("1.jpg", "2.jpg", folder="val2017")
+    pictures("3.jpg", folder="train2017")
+    (folder / "annotations").mkdir()
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.jpg"} for n in (1, 2)],
+        "annotations": [
+            {"image_id": 2, "caption": "two"},
+            {"image_id": 1, "caption": "one"},
+        ],
+    }
+    path = write_json(folder / "annotations" / "captions_val2017.json", content)
+    for source in (folder, folder / "annotations", path):
+        data = load_captioned_images(source)
+        assert data.captions == ["one", "two"]
+        assert data.images == [folder / "val2017" / f"{n}.jpg" for n in (1, 2)]
+    write_json(folder / "annotations" / "captions_train2017.json", content)
+    with pytest.raises(ValueError, match=r"annotations holds several captions files"):
+        load_captioned_images(folder)
+
+
+def test_the_pictures_folder_is_found_by_any_row(pictures):
+    folder = pictures("b.jpg", folder="Images")
+    (folder / "captions.csv").write_text("image,caption\na.jpg,one\nb.jpg,two\n")
+    with pytest.warns(UserWarning, match=r"1 pictures are not in .*Images.*a\.jpg"):
+        data = load_captioned_images(folder, on_missing="warn")
+    assert data.images == [folder / "Images" / "b.jpg"]
+
+
 def test_coco_json(pictures):
     folder = pictures("a.jpg", "b.jpg", folder="val2017")
     path = write_json(
