@@ -105,17 +105,16 @@ def linear_cka(X: ArrayLike, y: ArrayLike, *, debiased: bool = True) -> float:
     """
     X, y = check_pair(X, y, min_rows=4 if debiased else 2)
     # The alignment has no scale; squares of squares would leave the range of floats.
-    X, y = (_centred(rows) for rows in (X, y))
-    X, y = X / np.abs(X).max(), y / np.abs(y).max()
-    moments = Moments(X.shape[1], y.shape[1], target_products="full").update(X, y)
+    x, t = _unit_size(X), _unit_size(y)
+    moments = Moments.from_arrays(x, t, target_products="full")
     xy = float(np.sum(moments.xy**2))
     xx = float(np.sum(moments.xx**2))
     yy = float(np.sum(moments.yy**2))
     if debiased:
         xy, xx, yy = (
-            _unbiased_hsic(xy, X, y),
-            _unbiased_hsic(xx, X, X),
-            _unbiased_hsic(yy, y, y),
+            _unbiased_hsic(xy, x, t),
+            _unbiased_hsic(xx, x, x),
+            _unbiased_hsic(yy, t, t),
         )
         if min(xx, yy) <= 0.0:
             raise ValueError(
@@ -378,6 +377,12 @@ def _neighbors(X: NDArray[Any], k: int) -> NDArray[np.int64]:
 
 def _centred(X: NDArray[Any]) -> NDArray[np.float64]:
     return X - X.mean(axis=0, dtype=np.float64)
+
+
+def _unit_size(X: NDArray[Any]) -> NDArray[np.float64]:
+    """Centred rows, of which the largest entry is 1."""
+    centred = _centred(X)
+    return np.asarray(centred / np.abs(centred).max(), dtype=np.float64)
 
 
 def _check_space(

@@ -58,8 +58,9 @@ class LeastSquaresMapper(MomentMapper):
 
     cv : int, cross-validation generator or iterable, default=None
         How "auto" measures the error of `predict`. None stands for the exact
-        leave-one-out error or, where `fit` is given `groups`, for 5 folds that keep
-        each group together. An int is that number of folds, of whole groups where
+        leave-one-out error (with the penalty and the whitening of all pairs, and a
+        pair of weight 2 left out as a whole) or, where `fit` is given `groups`, for 5
+        folds that keep each group together. An int is that number of folds, of whole groups where
         there are any.
 
     x_whiten : float, default=0.0
@@ -187,7 +188,8 @@ class LeastSquaresMapper(MomentMapper):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Embeddings of the queries. float32 stays float32.
+            Embeddings of the queries. float32 stays float32 where `y` is, too; anything
+            else is mapped in float64.
 
         y : array-like of shape (n_samples, n_targets) or (n_samples,)
             Embeddings of the targets, row by row the partners of `X`.

@@ -77,7 +77,8 @@ class MomentMapper(BaseMapper):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Embeddings of the queries. float32 stays float32.
+            Embeddings of the queries. float32 stays float32 where `y` is, too; anything
+            else is mapped in float64.
 
         y : array-like of shape (n_samples, n_targets) or (n_samples,)
             Embeddings of the targets, row by row the partners of `X`.
