@@ -7,9 +7,10 @@
    and bytes a second between two worker processes.
 2. The fit simulated with these rates, block by block: workers take blocks from a
    queue, the scheduler hands out one task at a time, moments are merged by a tree of
-   eight and travel. Beside the measured fit on 1 and 2 workers, of --rows rows.
+   eight and travel. Beside the measured fit on 1 and 2 workers, of --rows rows; and
+   exact search and rank counts, measured, beside the formulas of the page.
 3. The simulation for 10^6, 10^8 and 10^10 pairs and 1 to 1,000 workers, and the time,
-   memory and bytes of exact search by the formulas of the page.
+   memory and bytes of exact search, and the time of rank counts, by the formulas.
 
     python benchmarks/bench_scaling.py [--rows 300000] [--network 1.25e9]
 """
@@ -29,7 +30,7 @@ import numpy as np
 from distributed import Client, LocalCluster, wait
 
 from skxmodal import LeastSquaresMapper
-from skxmodal.distributed import read_npy
+from skxmodal.distributed import ShardedIndex, count_ranks, read_npy
 from skxmodal.mappers import Moments
 from skxmodal.neighbors import ExactIndex
 
@@ -93,6 +94,34 @@ def simulate(n_rows: int, n_workers: int, rates: Rates, block: int = BLOCK) -> F
         n_tasks += len(merged)
         level = merged
     return Fit(max(level[0][0], scheduler) + rates.start, moved, n_tasks)
+
+
+def search_seconds(
+    n_queries: int, n_items: int, n_workers: int, n_shards: int, rates: Rates
+) -> float:
+    """Exact search by the formula: products on all workers, a task a shard."""
+    work = n_queries * n_items * D_X / n_workers / rates.search
+    return max(work, tasks_of_search(n_shards) * rates.task)
+
+
+def tasks_of_search(n_shards: int) -> float:
+    """Tasks of one block of queries: sent, searched in each shard, merged by eight."""
+    return 1 + n_shards * (1 + 1 / (FAN_IN - 1))
+
+
+def counts_seconds(
+    n_queries: int, n_items: int, n_workers: int, block: int, rates: Rates
+) -> float:
+    """Rank counts by the formula: products on all workers, or the scheduler's tasks."""
+    work = n_queries * n_items * D_X / n_workers / rates.search
+    return max(work, tasks_of_counts(n_queries, n_items, block) * rates.task)
+
+
+def tasks_of_counts(n_queries: int, n_items: int, block: int) -> float:
+    """Tasks of rank counts: of each pair of blocks sent, counted, taken, added."""
+    n_parts, n_shards = -(-n_queries // block), -(-n_items // block)
+    # Blocks are read, told their rows and their lengths, and score their own pairs.
+    return n_parts * n_shards * (3 + 1 / (FAN_IN - 1)) + 5 * n_parts + 3 * n_shards
 
 
 def per_second(amount: float, call: Callable[[], Any], rounds: int = 3) -> float:
@@ -206,6 +235,52 @@ def check(n_workers: int, folder: Path, n_rows: int, block: int, rates: Rates) -
     )
 
 
+def check_searches(n_workers: int, folder: Path, n_rows: int, rates: Rates) -> None:
+    """Print the measured times of a search and of rank counts by the formulas."""
+    n_items, n_queries = min(n_rows, 65_536), min(n_rows, 2_000)
+    block = max(1, n_items // 8)
+    with (
+        LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster),
+    ):
+        gallery = read_npy(folder / "x.npy", chunk_rows=block)[:n_items]
+        queries = np.array(np.load(folder / "x.npy", mmap_mode="r")[:n_queries])
+        index = ShardedIndex(ExactIndex(n_threads=1)).fit(gallery)
+        measured = 1 / per_second(1, lambda: index.search(queries, K))
+        formula = search_seconds(n_queries, n_items, n_workers, index.n_shards_, rates)
+        print(
+            f"  {n_workers} worker(s), {n_queries} queries in {n_items} items: search "
+            f"takes {measured / formula:.2f} of the formula's time, ",
+            end="",
+        )
+        pairs = np.arange(n_queries + 1), np.arange(n_queries)
+        measured = 1 / per_second(1, lambda: count_ranks(queries, gallery, *pairs))
+        formula = counts_seconds(n_queries, n_items, n_workers, block, rates)
+        print(f"rank counts {measured / formula:.2f}")
+
+
+def table_of_counts(rates: Rates) -> None:
+    """Print rank counts of all queries, and of a sample, by the formula."""
+    print("  queries  items  workers  block rows     tasks   scheduler   products")
+    for n_queries, n_items, block in (
+        (10**6, 10**6, BLOCK),
+        (10**8, 10**8, BLOCK),
+        (10**8, 10**8, 8 * BLOCK),
+        (10**4, 10**8, BLOCK),
+        (10**4, 10**10, 8 * BLOCK),
+    ):
+        for n_workers in WORKERS:
+            n_tasks = tasks_of_counts(n_queries, n_items, block)
+            work = n_queries * n_items * D_X / n_workers / rates.search
+            print(
+                f"  {n_queries:.0e}  {n_items:.0e}  {n_workers:7}  {block:10}  "
+                f"{n_tasks:8.0f}  {n_tasks * rates.task / 3600:7.2f} h  "
+                f"{work / 3600:7.2f} h"
+            )
+
+
 def table_of_fits(rates: Rates) -> None:
     """Print the simulated fits."""
     print("  pairs  workers  block rows   time a fit       moved   tasks   efficiency")
@@ -278,11 +353,15 @@ def main() -> None:
         print(f"a fit of {arguments.rows} pairs in blocks of {block}")
         for n_workers, rates in ((1, alone), (2, both)):
             check(n_workers, folder, arguments.rows, block, rates)
+        for n_workers in (1, 2):
+            check_searches(n_workers, folder, arguments.rows, alone)
     table = alone._replace(network=arguments.network)
     print(f"simulated fits, {arguments.network / 1e9:.2f} GB/s between machines")
     table_of_fits(table)
     print("exact search")
     table_of_searches(table)
+    print("rank counts")
+    table_of_counts(table)
 
 
 if __name__ == "__main__":
