@@ -37,10 +37,11 @@ from skxmodal._encoding import (
 from skxmodal._retriever_html import RetrieverHTML
 from skxmodal._row_errors import check_pairing, rows_named
 from skxmodal._rows import group_by_content
-from skxmodal._validation import check_groups, unit_rows
+from skxmodal._validation import check_groups, is_dask, unit_rows
 from skxmodal.mappers import LeastSquaresMapper
 from skxmodal.mappers._passthrough import PassthroughMapper
 from skxmodal.metrics import retrieval_ranks
+from skxmodal.metrics._dask_ranks import mapped_lazily
 from skxmodal.metrics._default_score import default_score
 from skxmodal.metrics._ranks import DIRECTIONS
 from skxmodal.neighbors import make_hubness, make_index, query_subspace
@@ -245,9 +246,12 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
         Returns
         -------
         X_shared : ndarray of shape (n, n_components)
-            Their place in the space that :meth:`transform_target` shares.
+            Their place in the space that :meth:`transform_target` shares; for a Dask
+            collection a lazy Dask array.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return mapped_lazily(self, "transform", X)
         return self.mapper_.transform(self._encode_queries(X))
 
     def transform_target(self, y: Any) -> NDArray[Any]:
@@ -261,9 +265,12 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
         Returns
         -------
         y_shared : ndarray of shape (n, n_components)
-            Their place in the space that :meth:`transform` shares.
+            Their place in the space that :meth:`transform` shares; for a Dask
+            collection a lazy Dask array.
         """
         check_is_fitted(self)
+        if is_dask(y):
+            return mapped_lazily(self, "transform_target", y)
         return self.mapper_.transform_target(self._encode_targets(y))
 
     def kneighbors(

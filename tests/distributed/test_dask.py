@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import zarr
 from distributed import Client
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV, ShuffleSplit
+from sklearn.pipeline import Pipeline
 
 from skxmodal import (
     CCAMapper,
@@ -38,6 +41,7 @@ from skxmodal import (
     RelativeMapper,
     TextEncoder,
 )
+from skxmodal._dask import block_names, block_results, reduce_blocks
 from skxmodal.distributed import (
     ShardedIndex,
     ShardError,
@@ -751,6 +755,113 @@ def test_recall_of_what_is_only_partly_on_the_cluster(
     search = CrossModalRetriever(LeastSquaresMapper(), hubness="csls").fit(X, y)
     with pytest.raises(ValueError, match="Corrections for hubs"):
         scorer(search, rows, targets)
+
+
+def test_scoring_of_searches(client: Client, pairs: Any) -> None:
+    X, y = pairs
+    rows, targets = da.from_array(X, chunks=(70, -1)), da.from_array(y, chunks=(90, 9))
+    search = CrossModalRetriever(LeastSquaresMapper()).fit(X, y)
+    steps = [("map", ProcrustesMapper()), ("find", CrossModalRetriever("passthrough"))]
+    lazy = search.transform(rows)
+    assert isinstance(lazy, da.Array)
+    assert_allclose(lazy.compute(), search.transform(X), atol=1e-9)
+    scorer = RecallScorer(k=10, direction="both")
+    for estimator in (search, Pipeline(steps).fit(X, y)):
+        assert scorer(estimator, rows, targets) == scorer(estimator, X, y)
+    assert search.score(rows, targets) == search.score(X, y)
+    groups = np.repeat(np.arange(N // 4), 4)
+    for sides in ((X, y), (rows, targets)):
+        with pytest.warns(UserWarning, match="hold targets of different content"):
+            scorer(search.mapper_, *sides, groups=groups)
+
+
+def test_scoring_of_searches_with_encoders(client: Client, tiny_bert: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = ["dog", "cat", "bird", "man", "house", "grass", "ball"]
+    # Each once: partitions round equal ones apart, and ties would show it.
+    texts = [f"a {one} {other}" for one in words for other in words][:40]
+    encoder = TextEncoder(tiny_bert, cache=False)
+    y = encoder.transform(texts)[:, ::-1] + rng.normal(size=(40, 16)) / 9
+    forward = CrossModalRetriever(LeastSquaresMapper(1.0), query_encoder=encoder)
+    forward.fit(texts, y)
+    backward = CrossModalRetriever(LeastSquaresMapper(1.0), target_encoder=encoder)
+    backward.fit(y, texts)
+    bag = db.from_sequence(texts, npartitions=3)
+    # A partition may be a generator.
+    bag = bag.filter(lambda text: True)
+    column = dd.from_pandas(pd.DataFrame({"text": texts}), npartitions=3)
+    rows = da.from_array(y, chunks=(15, -1))
+    scorer = RecallScorer(k=5, direction="both")
+    for items in (bag, column["text"], column):
+        assert scorer(forward, items, rows) == scorer(forward, texts, y)
+        assert scorer(backward, rows, items) == scorer(backward, y, texts)
+    assert scorer(forward, texts, rows) == scorer(forward, texts, y)
+    assert scorer(backward, rows, texts) == scorer(backward, y, texts)
+
+
+def test_a_worker_killed_while_it_writes(client: Client, tmp_path: Path) -> None:
+    def block(start: int) -> np.ndarray:
+        (tmp_path / f"pid-{start}").write_text(str(os.getpid()))
+        return np.ones((1_000_000 if start else 10, 4))
+
+    array = da.concatenate(
+        [
+            da.from_delayed(dask.delayed(block)(start), (n, 4), dtype=float)
+            for start, n in ((0, 10), (1, 1_000_000))
+        ]
+    )
+    killed = []
+
+    def kill() -> None:
+        while not killed and writer.is_alive():
+            for part in (tmp_path / "to").glob(".*.tmp/.*.part"):
+                with suppress(FileNotFoundError):
+                    if part.stat().st_size > 1_000_000:
+                        killed.append(int((tmp_path / "pid-1").read_text()))
+                        os.kill(killed[0], signal.SIGKILL)
+                        break
+            time.sleep(0.001)
+
+    writer = threading.Thread(target=lambda: write_shards(array, tmp_path / "to" / "x"))
+    killer = threading.Thread(target=kill)
+    writer.start()
+    killer.start()
+    writer.join()
+    killer.join()
+    assert killed
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["x"]
+    files = sorted(path.name for path in (tmp_path / "to" / "x").iterdir())
+    assert files == ["part-000000.npy", "part-000001.npy", "shards.json"]
+    found = np.load(tmp_path / "to" / "x" / "part-000001.npy")
+    assert_array_equal(found, np.ones((1_000_000, 4)))
+
+
+@pytest.mark.parametrize("source_is_gone", [False, True])
+def test_a_worker_killed_between_the_sums_and_their_merge(
+    client: Client, tmp_path: Path, source_is_gone: bool
+) -> None:
+    client.wait_for_workers(3, timeout=300)
+    np.save(tmp_path / "rows.npy", np.ones((60, 2)))
+    array = read_npy(tmp_path / "rows.npy", chunk_rows=10)
+
+    def merge(parts: list[Any]) -> Any:
+        if source_is_gone:
+            (tmp_path / "rows.npy").unlink(missing_ok=True)
+        hold(tmp_path, True)
+        return sum(parts)
+
+    def summed() -> Any:
+        leaves = block_results(lambda number, rows: rows.sum(axis=0), array)
+        try:
+            return reduce_blocks(leaves, merge, block_names(array))
+        except ShardError as error:
+            return str(error)
+
+    found = killing(tmp_path, summed)
+    if source_is_gone:
+        assert re.search(r"Block \d of 6 \(rows \d+ to \d+\) .*rows\.npy", found)
+    else:
+        assert_array_equal(found, [60, 60])
 
 
 def test_a_worker_killed_while_ranks_are_counted(
