@@ -29,7 +29,7 @@ from skxmodal.metrics import hit_rate_at_k, retrieval_ranks
 from skxmodal.model_selection import group_train_test_split
 
 MAPPERS = {
-    "least squares": LeastSquaresMapper(alpha=1.0),
+    "ridge (alpha=1)": LeastSquaresMapper(alpha=1.0),
     "Procrustes": ProcrustesMapper(),
     "CCA": CCAMapper(),
 }

@@ -57,6 +57,11 @@ else:
     data = load_captioned_images(options.pictures)
     captions, pictures, groups = data.captions, data.images, data.groups
 captions = np.array(captions, dtype=object)
+if options.objective == "captions" and len(np.unique(groups)) == len(captions):
+    parser.error(
+        "--objective captions needs several captions of a picture, and each has one: "
+        "leave --objective paired"
+    )
 train, test = group_train_test_split(
     np.arange(len(captions)), groups=groups, test_size=0.25, random_state=options.seed
 )
@@ -87,11 +92,12 @@ X_tuned = tuner.transform(captions)
 # The maps
 # --------
 #
-# The gMLP starts from the closed-form map it is compared with. Canonical correlations
-# are not in the paper; they are the stronger closed form.
+# Least squares has a small ridge here; `LeastSquaresMapper()` alone is the paper's. The
+# gMLP starts from the closed-form map it is compared with. Canonical correlations are
+# not in the paper; they are the stronger closed form.
 gmlp = GMLPMapper("procrustes", random_state=options.seed)
 methods = {
-    "least squares": (LeastSquaresMapper(alpha=1.0), X),
+    "ridge (alpha=1)": (LeastSquaresMapper(alpha=1.0), X),
     "Procrustes": (ProcrustesMapper(), X),
     "Procrustes + contrastive": (ProcrustesMapper(), X_tuned),
     "Procrustes + gMLP": (gmlp, X),
