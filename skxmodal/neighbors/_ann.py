@@ -23,7 +23,7 @@ class HNSWIndex(FaissIndex):
     Parameters
     ----------
     n_links : int, default=32
-        Links of each item, twice as many on the lowest level.
+        Links of each item, at least 2, and twice as many on the lowest level.
     ef_construction : int, default=100
         Candidates kept while an item is linked: more take longer and lose less.
     ef_search : int, default=128
@@ -69,6 +69,9 @@ class HNSWIndex(FaissIndex):
 
     def _check_parameters(self) -> None:
         check_counts(self, "n_links", "ef_construction", "ef_search")
+        # faiss draws levels by the logarithm of the links, and falls over at 0.
+        if self.n_links < 2:
+            raise ValueError("n_links must be an integer of at least 2, got 1.")
 
     def _build(self, faiss: Any, vectors: Vectors) -> Any:
         index = faiss.IndexHNSWFlat(
@@ -135,11 +138,12 @@ class IVFIndex(FaissIndex):
         self.n_threads = n_threads
 
     def _check_parameters(self) -> None:
-        given = [name for name in ("n_lists", "n_probe") if getattr(self, name)]
+        names = ("n_lists", "n_probe")
+        given = [name for name in names if getattr(self, name) is not None]
         check_counts(self, *given)
 
     def _choose_lists(self, n_items: int) -> int:
-        wanted = self.n_lists or int(4 * np.sqrt(n_items))
+        wanted = int(4 * np.sqrt(n_items)) if self.n_lists is None else self.n_lists
         return max(1, min(wanted, n_items // ITEMS_A_LIST))
 
     def _build(self, faiss: Any, vectors: Vectors) -> Any:
@@ -152,7 +156,7 @@ class IVFIndex(FaissIndex):
         return index
 
     def _search_parameters(self, faiss: Any, selector: Any, k: int) -> Any:
-        probed = self.n_probe or -(-self.n_lists_ // 8)
+        probed = -(-self.n_lists_ // 8) if self.n_probe is None else self.n_probe
         return faiss.SearchParametersIVF(
             nprobe=min(probed, self.n_lists_), sel=selector
         )

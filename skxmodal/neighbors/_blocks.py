@@ -33,28 +33,37 @@ def check_vectors(queries: ArrayLike, gallery: ArrayLike) -> tuple[Vectors, Vect
         If a side is not 2-D, has no row or no column, holds no real numbers, or the
         widths differ.
     """
-    sides = []
-    for name, side in (("queries", queries), ("gallery", gallery)):
-        if hasattr(side, "toarray"):
-            raise ValueError(f"{name} are sparse; give {name}.toarray().")
-        vectors = side if isinstance(side, np.ndarray) else np.asarray(side)
-        if vectors.ndim != 2 or 0 in vectors.shape:
-            raise ValueError(
-                f"{name} must be of shape (n, d) with at least one row and one "
-                f"column, got shape {vectors.shape}."
-            )
-        if vectors.dtype.kind not in "fiub":
-            advice = f" Give {name}.astype(float)." if vectors.dtype == object else ""
-            raise ValueError(
-                f"{name} must hold real numbers, got dtype {vectors.dtype}.{advice}"
-            )
-        sides.append(vectors)
-    if sides[0].shape[1] != sides[1].shape[1]:
+    queries, gallery = check_rows(queries, "queries"), check_rows(gallery, "gallery")
+    if queries.shape[1] != gallery.shape[1]:
         raise ValueError(
-            f"queries have {sides[0].shape[1]} columns and the gallery "
-            f"{sides[1].shape[1]}: both must lie in one space."
+            f"queries have {queries.shape[1]} columns and the gallery "
+            f"{gallery.shape[1]}: both must lie in one space."
         )
-    return sides[0], sides[1]
+    return queries, gallery
+
+
+def check_rows(vectors: ArrayLike, name: str) -> Vectors:
+    """Vectors as a 2-D array of numbers, a memmap left on disk.
+
+    Raises
+    ------
+    ValueError
+        If they are not 2-D, have no row or no column, or hold no real numbers.
+    """
+    if hasattr(vectors, "toarray"):
+        raise ValueError(f"{name} are sparse; give {name}.toarray().")
+    vectors = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise ValueError(
+            f"{name} must be of shape (n, d) with at least one row and one "
+            f"column, got shape {vectors.shape}."
+        )
+    if vectors.dtype.kind not in "fiub":
+        advice = f" Give {name}.astype(float)." if vectors.dtype == object else ""
+        raise ValueError(
+            f"{name} must hold real numbers, got dtype {vectors.dtype}.{advice}"
+        )
+    return vectors
 
 
 def product_dtype(queries: Vectors, gallery: Vectors) -> np.dtype[Any]:
@@ -112,10 +121,19 @@ def kept_rows(rows: ArrayLike, n_items: int) -> NDArray[np.bool_]:
     IndexError
         If a row is out of range.
     ValueError
-        If no item would stay.
+        If they are neither row numbers nor a mask of all items, or no item would stay.
     """
+    gone = np.asarray(rows)
+    if not gone.size:
+        gone = gone.astype(np.int64)
+    is_mask = gone.dtype == bool and gone.shape == (n_items,)
+    if gone.dtype.kind not in "iu" and not is_mask:
+        raise ValueError(
+            f"rows must be row numbers, or a mask with one bool for each of the "
+            f"{n_items} items, got shape {gone.shape} of {gone.dtype}."
+        )
     kept = np.ones(n_items, dtype=bool)
-    kept[np.asarray(rows, dtype=np.int64)] = False
+    kept[gone] = False
     if not kept.any():
         raise ValueError(
             "No item would stay in the index. Fit it to another gallery instead."

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from skxmodal._doc_links import DocLinkMixin
@@ -20,9 +20,12 @@ from skxmodal._paths import whole_file
 from skxmodal.neighbors._blocks import (
     Rows,
     Vectors,
+    check_range,
+    check_rows,
     check_vectors,
     count_threads,
     kept_rows,
+    row_norms,
 )
 from skxmodal.neighbors._exact import check_n_neighbors, top_k
 from skxmodal.neighbors._hubness_base import check_count
@@ -42,6 +45,7 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
     """
 
     n_threads: int | None
+    _alive: NDArray[np.bool_]
 
     def fit(
         self: IndexT, vectors: ArrayLike, queries: ArrayLike | None = None
@@ -67,18 +71,27 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
         ImportError
             If faiss is not installed.
         ValueError
-            If a parameter or the shape doesn't fit.
+            If a parameter or the shape doesn't fit, or a value is not finite.
         """
-        vectors = check_vectors(vectors, vectors)[0]
-        self._check_parameters()
-        with self._faiss_threads(building=True) as faiss:
-            padded = self._pad(vectors)
-            self._index = self._build(faiss, padded)
-            self._index.add(padded)
-        self._alive = np.ones(len(vectors), dtype=bool)
-        self.n_features_ = int(vectors.shape[1])
-        sample = vectors if queries is None else check_vectors(queries, vectors)[0]
-        self.recall_vs_exact_ = self._measure(vectors, sample)
+        vectors = _check_values(check_rows(vectors, "vectors"), "vectors")
+        sample = vectors
+        if queries is not None:
+            sample = _check_values(check_vectors(queries, vectors)[0], "queries")
+        # Built aside, so that a fit that fails leaves the index as it was.
+        built = clone(self)
+        built._check_parameters()
+        with built._faiss_threads(building=True) as faiss:
+            padded = built._pad(vectors)
+            built._index = built._build(faiss, padded)
+            built._index.add(padded)
+        built._alive = np.ones(len(vectors), dtype=bool)
+        built.n_features_ = int(vectors.shape[1])
+        built.recall_vs_exact_ = built._measure(vectors, sample)
+        parameters = self.get_params(deep=False)
+        self.__dict__.pop("_serialized", None)
+        for name, value in vars(built).items():
+            if name not in parameters:
+                setattr(self, name, value)
         return self
 
     @abstractmethod
@@ -117,7 +130,10 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If the width differs from the gallery's, or k is out of range.
+            If the width differs from the gallery's, a value is not finite, or k is
+            out of range.
+        RuntimeError
+            If the index holds items that can't be found, being no numbers.
         """
         check_is_fitted(self, "n_features_")
         queries = self._checked(queries, "queries")
@@ -135,6 +151,11 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
                 scores[short], found[short] = self._search_all(
                     faiss, padded[short], k, selector
                 )
+        if (found < 0).any():
+            raise RuntimeError(
+                f"Fewer than {k} of {self.n_items} items were found: some hold no "
+                "numbers. Fit the index to finite vectors."
+            )
         rows = (np.cumsum(self._alive) - 1)[found]
         order = np.lexsort((rows, -scores), axis=1)
         return (
@@ -158,10 +179,10 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If the width differs from the gallery's.
+            If the width differs from the gallery's, or a value is not finite.
         """
         check_is_fitted(self, "n_features_")
-        vectors = self._checked(vectors, "The vectors")
+        vectors = self._checked(vectors, "vectors")
         first = self.n_items
         with self._faiss_threads(building=True) as faiss:
             self._opened(faiss).add(self._pad(vectors))
@@ -173,15 +194,15 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        rows : array-like of int
-            Rows of the gallery. At least one item must stay.
+        rows : array-like of int, or of bool and shape (n_items,)
+            Rows of the gallery, or a mask of them. At least one item must stay.
 
         Raises
         ------
         IndexError
             If a row is out of range.
         ValueError
-            If no item would stay.
+            If rows are neither, or no item would stay.
         """
         check_is_fitted(self, "n_features_")
         kept = kept_rows(rows, self.n_items)
@@ -190,6 +211,7 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
     @property
     def n_items(self) -> int:
         """Number of items in the gallery."""
+        check_is_fitted(self, "n_features_")
         return int(np.count_nonzero(self._alive))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -228,9 +250,12 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If the file holds an index of another class.
+            If the file holds no index, or one of another class.
         """
-        with np.load(path, allow_pickle=False) as stored:
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray) or "kind" not in stored.files:
+            raise ValueError(f"{path} holds no {cls.__name__} that save wrote.")
+        with stored:
             if str(stored["kind"]) != cls.__name__:
                 raise ValueError(
                     f"{path} holds a {stored['kind']}, not a {cls.__name__}: load it "
@@ -267,13 +292,13 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
 
     def _checked(self, vectors: ArrayLike, name: str) -> Vectors:
         """Vectors as wide as the gallery's."""
-        checked = check_vectors(vectors, vectors)[0]
+        checked = check_rows(vectors, name)
         if checked.shape[1] != self.n_features_:
             raise ValueError(
                 f"{name} have {checked.shape[1]} columns and the gallery "
                 f"{self.n_features_}: both must lie in one space."
             )
-        return checked
+        return _check_values(checked, name)
 
     def _pad(self, vectors: Vectors) -> Vectors:
         return np.ascontiguousarray(vectors, dtype=np.float32)
@@ -303,6 +328,13 @@ class FaissIndex(DocLinkMixin, BaseEstimator, ABC):
 
 
 _STORED = ("_serialized", "_alive", "n_features_", "n_lists_", "recall_vs_exact_")
+
+
+def _check_values(vectors: Vectors, name: str) -> Vectors:
+    """Refuse values that are not finite, or inner products that may not be."""
+    longest = row_norms(vectors, name).max()
+    check_range(longest, longest, np.dtype(np.float32))
+    return vectors
 
 
 def check_counts(index: Any, *names: str) -> None:

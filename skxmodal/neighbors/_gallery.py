@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
 
 from skxmodal._content import group_items
 from skxmodal._validation import is_raw
@@ -53,7 +55,7 @@ class Gallery:
         self.hubness = hubness
         self.bank = bank
         self._index_spec = index
-        self._build()
+        self.index = self._built(vectors)
 
     @property
     def n_items(self) -> int:
@@ -73,6 +75,7 @@ class Gallery:
                 correction.fold_gallery(self.vectors),
                 n_neighbors,
             )
+        assert self._correction is not None
         return self.index.search(self._correction.fold_queries(queries), n_neighbors)
 
     @property
@@ -80,19 +83,48 @@ class Gallery:
         """Whether the index holds corrected vectors, not plain ones."""
         return self.hubness is not None and not self.hubness.transductive
 
-    def _build(self) -> None:
-        """Index the vectors, the correction folded in where there is one."""
-        vectors = self.vectors
+    def _built(self, vectors: NDArray[Any]) -> Index:
+        """An index of the vectors, the correction folded in where there is one."""
+        bank, correction = self.bank, None
         if self._corrected:
-            self._correction = clone(self.hubness).fit(self.bank, vectors)
-            vectors = self._correction.fold_gallery(vectors)
-        self.index = make_index(copy.deepcopy(self._index_spec)).fit(vectors)
+            correction = clone(self.hubness).fit(bank, vectors)
+            vectors = correction.fold_gallery(vectors)
+            bank = correction.fold_queries(bank)
+        index = make_index(copy.deepcopy(self._index_spec))
+        # What an index loses depends on the queries, which are not like its items.
+        like = {"queries": bank} if has_fit_parameter(index, "queries") else {}
+        index.fit(vectors, **like)
+        self._correction = correction
+        return index
+
+    def _change_index(
+        self, vectors: NDArray[Any] | None, change: Callable[[Index], Any]
+    ) -> None:
+        """Take other vectors, None for those that the index has once it is changed."""
+        if vectors is None:
+            change(self.index)
+            self.vectors = self.index.vectors_  # type: ignore[attr-defined]
+            return
+        if self._corrected:
+            # Some corrections depend on the gallery as a whole.
+            self.index = self._built(vectors)
+        else:
+            change(self.index)
+        self.vectors = vectors
+
+    @property
+    def _shares_vectors(self) -> bool:
+        """Whether the index holds these very vectors, so that memory has them once."""
+        return getattr(self.index, "vectors_", None) is self.vectors
 
     def add(self, vectors: NDArray[Any], ids: NDArray[Any], keys: list[bytes]) -> None:
         """Append items whose ids and keys are new."""
         if not len(ids):
             return
-        if np.asarray(ids).dtype.kind != self.ids.dtype.kind:
+        new_ids = np.asarray(ids)
+        if new_ids.dtype.kind != self.ids.dtype.kind or _kind(
+            new_ids.tolist()[0]
+        ) != _kind(self.ids.tolist()[0]):
             raise ValueError(
                 f"The gallery's ids are like {self.ids.tolist()[0]!r}, the new ones "
                 f"like {ids.tolist()[0]!r}. Give ids of one type, with ids=..."
@@ -103,36 +135,36 @@ class Gallery:
                 f"The id {ids[taken].tolist()[0]!r} is in the gallery already, for "
                 "another item. Remove that first, or give another id."
             )
-        self.vectors = np.concatenate([self.vectors, vectors])
-        if self._corrected:
-            # Some corrections depend on the gallery as a whole.
-            self._build()
-        else:
-            self.index.add(vectors)
+        longer = None
+        if not self._shares_vectors:
+            longer = np.concatenate([self.vectors, vectors])
+        self._change_index(longer, lambda index: index.add(vectors))
         self.ids = np.concatenate([self.ids, ids])
         self.keys = self.keys + keys
 
     def remove(self, ids: ArrayLike) -> NDArray[np.intp]:
         """Take items out by name; the rows that stay are returned."""
-        names = np.atleast_1d(np.asarray(ids))
-        unknown = ~np.isin(names, self.ids)
-        if unknown.any():
+        ids = ids.ravel() if isinstance(ids, np.ndarray) else ids
+        one = isinstance(ids, str | bytes | os.PathLike) or np.ndim(ids) == 0
+        names = [ids] if one else list(ids)  # type: ignore[arg-type]
+        rows = {_named(name): row for row, name in enumerate(self.ids.tolist())}
+        unknown = [name for name in names if _named(name) not in rows]
+        if unknown:
             raise ValueError(
-                f"{int(unknown.sum())} of the {len(names)} ids are not in the gallery, "
-                f"the first being {names[unknown].tolist()[0]!r}. Nothing was removed."
+                f"{len(unknown)} of the {len(names)} ids are not in the gallery, "
+                f"the first being {unknown[0]!r}; its ids are like "
+                f"{self.ids.tolist()[0]!r}. Nothing was removed."
             )
-        gone = np.isin(self.ids, names)
+        gone = np.zeros(self.n_items, dtype=bool)
+        gone[[rows[_named(name)] for name in names]] = True
         kept = np.flatnonzero(~gone)
         if not len(kept):
             raise ValueError(
                 "That would remove every item of the gallery. Replace the gallery "
                 "with index(y) instead. Nothing was removed."
             )
-        self.vectors = self.vectors[kept]
-        if self._corrected:
-            self._build()
-        else:
-            self.index.remove(np.flatnonzero(gone))
+        rest = None if self._shares_vectors else self.vectors[kept]
+        self._change_index(rest, lambda index: index.remove(np.flatnonzero(gone)))
         self.ids = self.ids[kept]
         self.keys = [self.keys[row] for row in kept]
         return kept
@@ -143,12 +175,36 @@ def name_items(
 ) -> NDArray[Any]:
     """Name of each item: as given, its path, or else its row counted from start."""
     if names is not None:
-        chosen = np.asarray(names)[first_rows]
+        chosen = _as_names(names)[first_rows]
         return chosen.astype(object) if chosen.dtype.kind in "US" else chosen
     items = raw_items(y, first_rows)
     if items is not None:
         return np.array([os.fspath(item) for item in items], dtype=object)
     return first_rows + start
+
+
+def _as_names(ids: Any) -> NDArray[Any]:
+    """Ids as an array, which must not turn numbers into strings."""
+    names = np.asarray(ids)
+    if names.dtype.kind in "US" and isinstance(ids, list | tuple):
+        others = [name for name in ids if not isinstance(name, str | bytes)]
+        if others:
+            raise ValueError(
+                f"Some ids are strings and others like {others[0]!r}. Give ids of one "
+                "type."
+            )
+    return names
+
+
+def _kind(name: Any) -> str:
+    """What sort of name it is: True, 1 and 1.0 are equal and not the same."""
+    name = name.item() if isinstance(name, np.generic) else name
+    return "str" if isinstance(name, os.PathLike) else type(name).__name__
+
+
+def _named(name: Any) -> tuple[str, Any]:
+    """A name to look up, with its sort."""
+    return _kind(name), os.fspath(name) if isinstance(name, os.PathLike) else name
 
 
 def raw_items(y: Any, rows: NDArray[np.intp]) -> list[Any] | None:
@@ -168,7 +224,7 @@ def check_ids(keys: list[bytes], ids: ArrayLike | None) -> NDArray[np.intp]:
     first_rows, item_of_row = group_items(keys)
     if ids is None:
         return first_rows
-    names = np.asarray(ids)
+    names = _as_names(ids)
     if names.shape != (len(keys),):
         raise ValueError(
             f"ids must have one name for each of the {len(keys)} rows of y, got shape "

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from skxmodal._doc_links import DocLinkMixin
 from skxmodal._paths import whole_file
@@ -19,7 +20,13 @@ from skxmodal.neighbors._ann import (
     IVFPQIndex,
     ScalarQuantizedIndex,
 )
-from skxmodal.neighbors._blocks import Rows, Vectors, check_vectors, kept_rows
+from skxmodal.neighbors._blocks import (
+    Rows,
+    Vectors,
+    check_rows,
+    check_vectors,
+    kept_rows,
+)
 from skxmodal.neighbors._exact import (
     check_n_neighbors,
     longest_row,
@@ -87,7 +94,7 @@ class ExactIndex(DocLinkMixin, BaseEstimator):
         self : ExactIndex
             The index.
         """
-        self.vectors_: Vectors = check_vectors(vectors, vectors)[0]
+        self.vectors_: Vectors = check_rows(vectors, "vectors")
         self._longest = None
         return self
 
@@ -108,6 +115,7 @@ class ExactIndex(DocLinkMixin, BaseEstimator):
         rows : ndarray of shape (n_queries, k) of int64
             Rows of the gallery; where scores are equal the lower row comes first.
         """
+        check_is_fitted(self)
         queries, gallery = check_vectors(queries, self.vectors_)
         k = check_n_neighbors(k, len(gallery))
         # Looking through the gallery takes longer than answering one query.
@@ -128,7 +136,9 @@ class ExactIndex(DocLinkMixin, BaseEstimator):
         rows : ndarray of shape (n,) of int64
             The rows that they got.
         """
-        _, added = check_vectors(self.vectors_, vectors)
+        check_is_fitted(self)
+        added = check_rows(vectors, "vectors")
+        check_vectors(self.vectors_, added)
         first = self.n_items
         self.vectors_ = np.concatenate(
             [self.vectors_, added], dtype=self.vectors_.dtype
@@ -141,17 +151,18 @@ class ExactIndex(DocLinkMixin, BaseEstimator):
 
         Parameters
         ----------
-        rows : array-like of int
-            Rows of the gallery. At least one item must stay.
+        rows : array-like of int, or of bool and shape (n_items,)
+            Rows of the gallery, or a mask of them. At least one item must stay.
 
         Raises
         ------
         IndexError
             If a row is out of range.
         ValueError
-            If no item would stay.
+            If rows are neither, or no item would stay.
         """
-        self.vectors_ = self.vectors_[kept_rows(rows, self.n_items)]
+        kept = kept_rows(rows, self.n_items)
+        self.vectors_ = self.vectors_[kept]
         self._longest = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,6 +173,7 @@ class ExactIndex(DocLinkMixin, BaseEstimator):
     @property
     def n_items(self) -> int:
         """Number of items in the gallery."""
+        check_is_fitted(self)
         return len(self.vectors_)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -172,6 +184,7 @@ class ExactIndex(DocLinkMixin, BaseEstimator):
         path : str or path
             The file, replaced in one step if it exists.
         """
+        check_is_fitted(self)
         with whole_file(Path(path)) as file:
             np.save(file, self.vectors_, allow_pickle=False)
 
@@ -190,10 +203,20 @@ class ExactIndex(DocLinkMixin, BaseEstimator):
         -------
         index : ExactIndex
             The index.
+
+        Raises
+        ------
+        ValueError
+            If the file holds no array of vectors.
         """
-        return cls().fit(
-            np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-        )
+        stored = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        if not isinstance(stored, np.ndarray):
+            stored.close()
+            raise ValueError(
+                f"{path} holds several arrays, not the vectors of an ExactIndex. Load "
+                "it with the class that saved it."
+            )
+        return cls().fit(stored)
 
 
 INDICES: dict[str, Callable[[], Index]] = {

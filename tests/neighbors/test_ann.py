@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from skxmodal._validation import unit_rows
 from skxmodal.neighbors import (
@@ -187,6 +188,10 @@ def test_names_make_indices():
     ("index", "message"),
     [
         (HNSWIndex(n_links=0), "n_links must be an integer of at least 1"),
+        (HNSWIndex(n_links=1), "n_links must be an integer of at least 2"),
+        (IVFIndex(n_lists=0), "n_lists must be an integer of at least 1, got 0"),
+        (IVFIndex(n_lists=False), "n_lists must be an integer of at least 1"),
+        (IVFIndex(n_probe=0), "n_probe must be an integer of at least 1, got 0"),
         (HNSWIndex(ef_search=1.5), "ef_search must be an integer"),
         (IVFIndex(n_probe=-1), "n_probe must be an integer"),
         (IVFPQIndex(n_bytes=None), "n_bytes must be an integer"),
@@ -206,3 +211,95 @@ def test_bad_searches_are_named(fitted):
         fitted.search(np.ones((1, 3)), 1)
     with pytest.raises(ValueError, match="vectors have 3 columns and the gallery 12"):
         fitted.add(np.ones((1, 3)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200, 1e30])
+def test_values_that_single_precision_can_not_search_are_refused(fitted, value):
+    index = copy.deepcopy(fitted)
+    vectors = np.eye(12)[:3]
+    vectors[1, 4] = value
+    message = r"NaN or infinite values in 1 of 3 rows, the first in row 1|to unit len"
+    for refused in (
+        lambda: index.search(vectors, 2),
+        lambda: index.add(vectors),
+        lambda: clone(index).fit(vectors),
+        lambda: clone(index).fit(np.eye(12), queries=vectors),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused()
+    assert index.n_items == fitted.n_items
+
+
+def test_a_fit_that_fails_changes_nothing(fitted, queries):
+    index = copy.deepcopy(fitted)
+    attributes = index.n_items, index.recall_vs_exact_, index.n_features_
+    expected = index.search(queries, 3)
+    bad = np.eye(40)
+    bad[3, 3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        index.fit(bad)
+    if isinstance(index, IVFPQIndex):
+        with pytest.raises(ValueError, match="needs at least 9984 items"):
+            index.fit(np.eye(40))
+    assert (index.n_items, index.recall_vs_exact_, index.n_features_) == attributes
+    for ours, theirs in zip(index.search(queries, 3), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_pickled_index_can_be_fitted_again(gallery, queries):
+    index = pickle.loads(pickle.dumps(ScalarQuantizedIndex().fit(gallery)))
+    index.fit(gallery[:100])
+    assert index.search(queries, 100)[1].max() == 99
+
+
+def test_items_that_are_no_numbers_are_not_left_out_in_silence():
+    index = IVFIndex().fit(np.eye(12))
+    index._index.add(np.full((1, 12), np.nan, dtype=np.float32))
+    index._alive = np.ones(13, dtype=bool)
+    with pytest.raises(RuntimeError, match="Fewer than 13 of 13 items were found"):
+        index.search(np.eye(12), 13)
+
+
+@pytest.mark.parametrize("index", [ExactIndex(), HNSWIndex()], ids=["exact", "hnsw"])
+def test_rows_are_numbers_or_a_mask(index):
+    vectors = np.eye(6, 8)
+    for rows, stay in (
+        (np.arange(6) < 3, 3),
+        ([True, False, False, False, False, True], 4),
+        ([], 6),
+        (4, 5),
+        ([1, 1], 5),
+    ):
+        fitted = clone(index).fit(vectors)
+        fitted.remove(rows)
+        assert fitted.n_items == stay
+    for rows in ([1.7], ["1"], [True, False], np.ones((6, 1), dtype=bool), [None]):
+        with pytest.raises(ValueError, match="rows must be row numbers, or a mask"):
+            fitted.remove(rows)
+    assert fitted.n_items == 5
+
+
+@pytest.mark.parametrize("index", [ExactIndex(), HNSWIndex()], ids=["exact", "hnsw"])
+def test_what_is_not_fitted_says_so(index, tmp_path):
+    for use in (
+        lambda: index.search(np.eye(3), 1),
+        lambda: index.add(np.eye(3)),
+        lambda: index.remove([0]),
+        lambda: index.n_items,
+        lambda: index.save(tmp_path / "index"),
+    ):
+        with pytest.raises(NotFittedError):
+            use()
+    for shape in ((3,), (0, 3)):
+        with pytest.raises(ValueError, match=r"^vectors must be of shape \(n, d\)"):
+            index.fit(np.zeros(shape))
+
+
+def test_other_files_are_no_indices(tmp_path):
+    np.savez(tmp_path / "other.npz", a=1)
+    np.save(tmp_path / "other.npy", np.eye(3))
+    for name in ("other.npz", "other.npy"):
+        with pytest.raises(ValueError, match="holds no HNSWIndex that save wrote"):
+            HNSWIndex.load(tmp_path / name)
+    with pytest.raises(ValueError, match="several arrays, not the vectors of an Exact"):
+        ExactIndex.load(tmp_path / "other.npz")
