@@ -7,8 +7,9 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -57,8 +58,10 @@ class EmbeddingCache:
 
     Raises
     ------
+    TypeError
+        If ``max_bytes`` is no integer.
     ValueError
-        If ``max_bytes`` is below 4 MiB.
+        If ``max_bytes`` is below 4 MiB, or the path is empty.
     ImportError
         If lmdb is not installed.
 
@@ -90,13 +93,23 @@ class EmbeddingCache:
     def __init__(
         self, path: str | os.PathLike[str], *, max_bytes: int | None = None
     ) -> None:
-        if max_bytes is not None and max_bytes < SMALLEST_BOUND:
+        if not os.fspath(path):
             raise ValueError(
-                f"max_bytes must be at least {SMALLEST_BOUND} (4 MiB) or None for no "
-                f"bound, got {max_bytes}."
+                "The path of a cache is empty. Give a folder; '.' is the current one."
             )
+        if max_bytes is not None:
+            if not isinstance(max_bytes, Integral) or isinstance(max_bytes, bool):
+                raise TypeError(
+                    "max_bytes must be an integer number of bytes, such as 10**9, or "
+                    f"None for no bound, got {max_bytes!r}."
+                )
+            if max_bytes < SMALLEST_BOUND:
+                raise ValueError(
+                    f"max_bytes must be at least {SMALLEST_BOUND} (4 MiB) or None for "
+                    f"no bound, got {max_bytes}."
+                )
         self.path = Path(path).expanduser().absolute()
-        self.max_bytes = max_bytes
+        self.max_bytes = None if max_bytes is None else int(max_bytes)
         get_store(self.path)
 
     def __repr__(self) -> str:
@@ -245,10 +258,9 @@ class EmbeddingCache:
         hashed = files.hash_files(unknown)
         if any(state is not None for _, state in hashed):
             with self._or_go_on("write"):
-                store.write(
-                    lambda txn: files.record(txn, unknown, hashed),
-                    max_bytes=self.max_bytes,
-                )
+                for start in range(0, len(unknown), _READ_AT_ONCE):
+                    part = slice(start, start + _READ_AT_ONCE)
+                    self._put_files(store, unknown[part], hashed[part])
         fresh = iter(hashed)
         return [next(fresh)[0] if digest is None else digest for digest in digests]
 
@@ -345,15 +357,33 @@ class EmbeddingCache:
             records.touch(txn, list(store.touched))
             records.write(txn, number, keys, vectors, marks)
 
+        self._write_in_bounds(store, put, vectors.nbytes + len(keys) * 100)
+        store.touched.clear()
+
+    def _put_files(
+        self,
+        store: Store,
+        paths: Sequence[str],
+        hashed: Sequence[tuple[bytes, bytes | None]],
+    ) -> None:
+        self._write_in_bounds(
+            store,
+            lambda txn: files.record(txn, paths, hashed),
+            len(paths) * files.ROOM_OF_A_FILE,
+        )
+
+    def _write_in_bounds(
+        self, store: Store, change: Callable[[Transaction], None], n_bytes: int
+    ) -> None:
+        """Apply a change that takes so much room, after making it where it is short."""
         if self.max_bytes is not None:
-            self._make_room(store, vectors.nbytes + len(keys) * 100)
+            self._make_room(store, n_bytes)
         try:
-            store.write(put, max_bytes=self.max_bytes)
+            store.write(change, max_bytes=self.max_bytes)
         except _lmdb().MapFullError:
             # Free pages may lie too scattered for a chunk, and a copy is in one piece.
             store.compact()
-            store.write(put, max_bytes=self.max_bytes)
-        store.touched.clear()
+            store.write(change, max_bytes=self.max_bytes)
         if self.max_bytes is not None and store.file_bytes() > self.max_bytes:
             store.compact()
 

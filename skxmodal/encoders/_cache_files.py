@@ -6,16 +6,19 @@ import os
 import struct
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 
 from skxmodal._content import hash_file
 from skxmodal.encoders._cache_store import Transaction
+from skxmodal.encoders._threads import in_threads
 
 # Size, times of change of the content and of the inode, inode, device.
 _STATE = struct.Struct("<qqqQQ")
-_HASHED_AT_ONCE = 8
+# Fewer are hashed sooner than threads start.
+_FEW = 8
+# A record with its share of a page that is not full.
+ROOM_OF_A_FILE = 200
 
 # A file that changed within this time of being read may change again and keep the same
 # times: file systems keep them in steps of up to 2 s (FAT), and so do clocks.
@@ -68,10 +71,9 @@ def hash_steady(path: str) -> tuple[bytes, bytes | None]:
 
 def hash_files(paths: Sequence[str]) -> list[tuple[bytes, bytes | None]]:
     """Digest and state of each file, in threads if they are many."""
-    if len(paths) < _HASHED_AT_ONCE:
+    if len(paths) < _FEW:
         return [hash_steady(path) for path in paths]
-    with ThreadPoolExecutor(min(_HASHED_AT_ONCE, os.cpu_count() or 1)) as pool:
-        return list(pool.map(hash_steady, paths))
+    return list(in_threads(hash_steady, paths))
 
 
 def record(

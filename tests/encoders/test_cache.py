@@ -650,3 +650,22 @@ def test_caches_are_equal_by_path_and_bound(tmp_path):
     assert cache == EmbeddingCache(str(tmp_path))
     assert cache != EmbeddingCache(tmp_path, max_bytes=1 << 23)
     assert cache != str(tmp_path)
+
+
+@pytest.mark.parametrize("bound", ["1GB", 5e6, float("nan"), True, [1 << 23]])
+def test_a_bound_is_an_integer_number_of_bytes(tmp_path, bound):
+    with pytest.raises(TypeError, match="max_bytes must be an integer number of bytes"):
+        EmbeddingCache(tmp_path, max_bytes=bound)
+
+
+def test_a_bound_may_be_of_numpy(tmp_path):
+    cache = EmbeddingCache(tmp_path, max_bytes=np.int64(4 << 20))
+    assert repr(cache).endswith("max_bytes=4194304)")
+
+
+def test_an_empty_path_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for make in (lambda: EmbeddingCache(""), lambda: resolve_cache("")):
+        with pytest.raises(ValueError, match="path of a cache is empty"):
+            make()
+    assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
+import torch
 
 from skxmodal._content import content_keys, hash_file
 from skxmodal.encoders import _cache_files
@@ -141,3 +143,36 @@ def test_the_table_of_files_keeps_to_its_part_of_a_bound(tmp_path, soon_old):
         cache.put_many("encoder", keys, [[0.0] * 384] * 100)
     assert cache.info()["n_files"] == 0
     assert cache.check() == []
+
+
+def test_digests_keep_within_the_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(_cache_files, "state_of", lambda path: bytes(40))
+    monkeypatch.setattr(
+        _cache_files,
+        "hash_files",
+        lambda paths: [(bytes(20), bytes(40)) for _ in paths],
+    )
+    cache = EmbeddingCache(tmp_path, max_bytes=4 << 20)
+    paths = [f"/pictures/{row}.jpg" for row in range(60_000)]
+    assert cache.hash_files(paths) == [bytes(20)] * 60_000
+    assert cache.info()["n_bytes"] <= 4 << 20
+    assert cache.info()["n_files"] > 0
+    assert cache.check() == []
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_files_are_read_by_as_many_threads_as_torch_has(
+    tmp_path, monkeypatch, n_threads
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    seen = set()
+
+    def hash_slowly(path):
+        seen.add(threading.get_ident())
+        time.sleep(0.01)
+        return bytes(20), None
+
+    monkeypatch.setattr(_cache_files, "hash_steady", hash_slowly)
+    paths = [str(tmp_path / str(row)) for row in range(20)]
+    _cache_files.hash_files(paths)
+    assert len(seen) == n_threads
