@@ -4,8 +4,8 @@
 
 Runs the state machine of tests/hard_use/test_endurance.py with new random sequences
 until the time is up: add, remove, kneighbors, save, load, partial_fit and forget, each
-answer compared with brute force: a wrong one ends the run with the operations that led to
-it. Prints operations and resident memory as it goes.
+answer compared with brute force: a wrong one ends the run with the operations that led
+to it. Prints operations and resident memory as it goes.
 """
 
 from __future__ import annotations

@@ -37,16 +37,27 @@ class Progress:
     ----------
     quiet : bool
         Whether to say nothing.
+    as_json : bool, default=False
+        Whether a program reads the results: then only notes are said, unless a
+        person sees them in a terminal.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool, as_json: bool = False) -> None:
         self.bars = not quiet and sys.stderr.isatty()
+        self._steps = self.bars or not as_json
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
 
     def say(self, message: str) -> None:
-        """Say a line."""
-        self._console.print(message, style="dim", markup=False, soft_wrap=True)
+        """Say what is being done."""
+        if self._steps:
+            self._print(message)
+
+    def note(self, message: str) -> None:
+        """Say what the reader of the results should know."""
+        self._print(f"Note: {' '.join(message.split())}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, style="dim", markup=False, soft_wrap=True)
 
     @contextmanager
     def busy(self, message: str) -> Iterator[None]:
@@ -72,7 +83,7 @@ def plain_warnings(progress: Progress) -> Iterator[None]:
     """Show warnings as lines for a reader, without the place in the code."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        progress.say(f"Note: {' '.join(str(message).split())}")
+        progress.note(str(message))
 
     with warnings.catch_warnings():
         # What numerical code warns of is a RuntimeWarning: a rank, an overflow.

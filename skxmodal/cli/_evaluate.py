@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -16,25 +16,13 @@ from skxmodal.cli._console import (
     plain_warnings,
     results,
 )
-
-if TYPE_CHECKING:
-    from skxmodal.cli._model import SearchModel
+from skxmodal.cli._data import Pairs, data_options, load_pairs, use_readable
 
 
 @click.command(short_help="Measure a model on other captioned pictures.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("pictures", type=click.Path(path_type=Path))
-@click.option("--split", multiple=True, help="Use this split alone. Repeatable.")
-@click.option(
-    "--image-folder",
-    type=click.Path(path_type=Path),
-    help="Folder that the names in a captions file start from.",
-)
-@click.option(
-    "--skip-missing",
-    is_flag=True,
-    help="Go without pictures that are not there, instead of stopping.",
-)
+@data_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @common_options
 def evaluate(
@@ -43,6 +31,7 @@ def evaluate(
     split: tuple[str, ...],
     image_folder: Path | None,
     skip_missing: bool,
+    skip_unreadable: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -61,31 +50,41 @@ def evaluate(
     """
     from skxmodal.cli._model import SearchModel
     from skxmodal.cli._scores import chance_of, recall_table, scores_of
-    from skxmodal.datasets import load_captioned_images
     from skxmodal.metrics import LeakageWarning, retrieval_ranks
 
-    progress = Progress(quiet=quiet or as_json)
+    progress = Progress(quiet=quiet, as_json=as_json)
     loaded = SearchModel.load(model, progress)
-    with plain_warnings(progress):
-        data = load_captioned_images(
-            pictures,
-            image_folder=image_folder,
-            split=split or None,
-            on_missing="warn" if skip_missing else "raise",
-        )
-        first_rows, _ = loaded.retriever.gallery_items(data.images)
+
+    def measure(pairs: Pairs) -> tuple[Any, int, int]:
+        captions, images = pairs.captions, pairs.images
+        first_rows, item_of_row = loaded.retriever.gallery_items(images)
         n_pictures = len(first_rows)
         if n_pictures < 2:
             raise Stopped(f"{pictures} has one picture: nothing to tell it from.")
-        progress.say(f"Encoding {len(data.captions)} captions, {n_pictures} pictures")
+        progress.say(f"Encoding {len(captions)} captions, {n_pictures} pictures")
         # Said below, with the number of pictures and without Python's remedies.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LeakageWarning)
-            ranks = retrieval_ranks(loaded.retriever, data.captions, data.images)
-        seen = _n_seen(loaded, data.images)
+            ranks = retrieval_ranks(loaded.retriever, captions, images)
+        _, fitted = loaded.retriever.seen_in_training(captions, images)
+        return ranks, n_pictures, len(set(item_of_row[fitted].tolist()))
+
+    with plain_warnings(progress):
+        pairs = load_pairs(pictures, image_folder, split, skip_missing=skip_missing)
+        (ranks, n_pictures, seen), pairs = use_readable(
+            measure, pairs, progress, skip=skip_unreadable
+        )
     scores, chance = scores_of(ranks), chance_of(ranks)
     if as_json:
-        report = {"scores": scores, "chance": chance, "pictures also fitted on": seen}
+        report = {
+            "scores": scores,
+            "chance": chance,
+            "pictures also fitted on": seen,
+            "pictures left out": {
+                "missing": pairs.n_missing,
+                "unreadable": pairs.n_unreadable,
+            },
+        }
         click.echo(json.dumps(report, indent=1))
         return
     console = results()
@@ -106,11 +105,3 @@ def evaluate(
             style="yellow",
             soft_wrap=True,
         )
-
-
-def _n_seen(model: SearchModel, images: list[Path]) -> int:
-    """How many pictures have the content of one that the model was fitted on."""
-    content_keys = model.retriever.target_encoder_.content_keys
-    fitted = [path for path in model.pictures if path.is_file()]
-    known = set(content_keys(fitted)) if fitted else set()
-    return len(known & set(content_keys(sorted(set(images)))))

@@ -16,6 +16,7 @@ from skxmodal.cli._console import (
     plain_warnings,
     results,
 )
+from skxmodal.cli._data import data_options, load_pairs, use_readable
 
 if TYPE_CHECKING:
     from skxmodal.cli._model import SearchModel
@@ -51,17 +52,7 @@ MAPPERS = ("procrustes", "least-squares", "cca")
     show_default=True,
     help="Packaged name, local folder or hub id of the picture encoder.",
 )
-@click.option("--split", multiple=True, help="Use this split alone. Repeatable.")
-@click.option(
-    "--image-folder",
-    type=click.Path(path_type=Path),
-    help="Folder that the names in a captions file start from.",
-)
-@click.option(
-    "--skip-missing",
-    is_flag=True,
-    help="Go without pictures that are not there, instead of stopping.",
-)
+@data_options
 @click.option("--overwrite", is_flag=True, help="Replace a model that is there.")
 @common_options
 def fit(
@@ -73,6 +64,7 @@ def fit(
     split: tuple[str, ...],
     image_folder: Path | None,
     skip_missing: bool,
+    skip_unreadable: bool,
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -97,21 +89,24 @@ def fit(
       skxmodal fit photos -o model --mapper cca --overwrite
       skxmodal fit dataset_flickr8k.json -o model --split train
     """
-    from skxmodal.datasets import load_captioned_images
-
     progress = Progress(quiet=quiet)
     if (output / "manifest.json").exists() and not overwrite:
         raise Stopped(f"{output} holds a model already; replace it with --overwrite.")
     start = time.perf_counter()
     with plain_warnings(progress):
-        data = load_captioned_images(
-            pictures,
-            image_folder=image_folder,
-            split=split or None,
-            on_missing="warn" if skip_missing else "raise",
-        )
-        model = fit_model(
-            data.captions, data.images, mapper, text_encoder, image_encoder, progress
+        pairs = load_pairs(pictures, image_folder, split, skip_missing=skip_missing)
+        model, _ = use_readable(
+            lambda kept: fit_model(
+                kept.captions,
+                kept.images,
+                mapper,
+                text_encoder,
+                image_encoder,
+                progress,
+            ),
+            pairs,
+            progress,
+            skip=skip_unreadable,
         )
     with progress.busy("Saving"):
         model.save(output)
@@ -119,7 +114,7 @@ def fit(
         return
     console = results()
     console.print(
-        f"Fitted {mapper} on {len(data.captions)} captions of {len(model.pictures)} "
+        f"Fitted {mapper} on {len(model.captions)} captions of {len(model.pictures)} "
         f"pictures in {time.perf_counter() - start:.0f} s. Model:",
         link(output),
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skxmodal._encoding import item_keys
 from skxmodal.cli._console import Progress, Stopped
+from skxmodal.cli._data import load_pairs
 
 if TYPE_CHECKING:
     from skxmodal.neighbors._gallery import Gallery
@@ -25,7 +26,8 @@ class SearchModel(NamedTuple):
     retriever : CrossModalRetriever
         Its gallery holds the pictures of the fit.
     pictures : list of pathlib.Path
-        Path of each gallery item.
+        Path of each gallery item; none where the retriever was fitted to pictures
+        that are no files.
     captions : list of str
         The captions of the fit.
     item_of_caption : ndarray of int64
@@ -91,7 +93,7 @@ class SearchModel(NamedTuple):
     ) -> SearchModel:
         """Load what :meth:`save` saved, or a retriever that was saved in Python.
 
-        The latter knows its pictures by `gallery_ids_` and has no captions.
+        The latter knows its pictures by `gallery_items_` and has no captions.
 
         Parameters
         ----------
@@ -119,7 +121,7 @@ class SearchModel(NamedTuple):
             fields = ("pictures", "captions", "item_of_caption")
             model = cls(retriever, *(metadata[field] for field in fields))
         else:
-            pictures = [Path(str(name)) for name in retriever.gallery_ids_]
+            pictures = [Path(item) for item in retriever.gallery_items_ or ()]
             model = cls(retriever, pictures, [], np.empty(0, dtype=np.int64))
         return model if captions is None else model.captioned(captions, progress)
 
@@ -131,11 +133,9 @@ class SearchModel(NamedTuple):
         Raises
         ------
         Stopped
-            If none of them is in the gallery.
+            If none of them is in the gallery, or a picture has no path then.
         """
-        from skxmodal.datasets import load_captioned_images
-
-        data = load_captioned_images(captions)
+        data = load_pairs(captions)
         encoder = self.retriever.target_encoder_
         files = sorted({path.absolute() for path in data.images})
         item_of_key = {key: i for i, key in enumerate(self.retriever._gallery.keys)}
@@ -148,19 +148,24 @@ class SearchModel(NamedTuple):
         if not item_of_file:
             raise Stopped(
                 f"None of the {len(files)} pictures of {captions} is one of the "
-                f"{len(self.pictures)} of the model."
+                f"{len(item_of_key)} of the model."
             )
         if len(item_of_file) < len(files):
-            progress.say(
-                f"Note: {len(files) - len(item_of_file)} of the {len(files)} pictures "
+            progress.note(
+                f"{len(files) - len(item_of_file)} of the {len(files)} pictures "
                 f"of {captions} are not in the model; their captions are left out."
             )
         items = [item_of_file.get(path.absolute()) for path in data.images]
-        pictures = list(self.pictures)
-        for path, item in item_of_file.items():
-            pictures[item] = path
+        path_of_item = dict(enumerate(self.pictures))
+        path_of_item.update({item: path for path, item in item_of_file.items()})
+        if len(path_of_item) < len(item_of_key):
+            raise Stopped(
+                f"{len(item_of_key) - len(path_of_item)} of the {len(item_of_key)} "
+                f"pictures of the model are not in {captions}, and the model does not "
+                "know their paths."
+            )
         return self._replace(
-            pictures=pictures,
+            pictures=[path_of_item[item] for item in range(len(item_of_key))],
             captions=[
                 caption
                 for caption, item in zip(data.captions, items, strict=True)
@@ -170,6 +175,15 @@ class SearchModel(NamedTuple):
                 [item for item in items if item is not None], dtype=np.int64
             ),
         )
+
+    def require_pictures(self, path: Path) -> None:
+        """Stop where the model knows no paths, and say how to give them."""
+        if not self.pictures:
+            raise Stopped(
+                f"{path} was fitted to pictures that are no files, and knows no paths. "
+                "Say where they are: --captions PATH, in any layout that 'skxmodal "
+                "fit' takes."
+            )
 
     def require_captions(self, path: Path) -> None:
         """Stop where there are no captions, and say how to give them."""

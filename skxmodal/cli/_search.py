@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skxmodal._pictures import PictureError
 from skxmodal.cli._console import (
     Progress,
     Stopped,
@@ -18,6 +19,7 @@ from skxmodal.cli._console import (
     plain_warnings,
     results,
 )
+from skxmodal.cli._data import find_unreadable, said_of
 
 if TYPE_CHECKING:
     from skxmodal.cli._model import SearchModel
@@ -95,8 +97,9 @@ def search(
         raise Stopped(f"The query {blank[0]!r} is blank.")
     if output is not None and (len(queries) > 1 or by_picture):
         raise Stopped("-o writes the hits of one query of words.")
-    progress = Progress(quiet=quiet or as_json)
+    progress = Progress(quiet=quiet, as_json=as_json)
     loaded = SearchModel.load(model, progress, captions)
+    loaded.require_pictures(model)
     if by_picture:
         loaded.require_captions(model)
     there = len(loaded.captions if by_picture else loaded.pictures)
@@ -153,7 +156,11 @@ def _captions(
     model: SearchModel, queries: list[str], n_hits: int
 ) -> list[dict[str, Any]]:
     paths = [Path(query).expanduser() for query in queries]
-    scores, rows = model.captions_near(paths, n_hits)
+    try:
+        scores, rows = model.captions_near(paths, n_hits)
+    except PictureError:
+        problems = find_unreadable(paths, Progress(quiet=True))
+        raise Stopped(said_of(problems, len(set(paths)))) from None
     return [
         {
             "query": str(path),

@@ -312,8 +312,9 @@ def _existing(
             f"{path.name[:100]} ({where})" for path, where in list(missing.items())[:5]
         )
         message = (
-            f"{source}: {len(missing)} pictures are not in {root}, "
-            f"{len(rows) - len(kept)} captions without one: {shown}"
+            f"{source}: {_count(len(missing), 'picture is', 'pictures are')} not in "
+            f"{root}, {_count(len(rows) - len(kept), 'caption', 'captions')} without "
+            f"one: {shown}"
             f"{', ...' if len(missing) > 5 else ''}."
         )
         if on_missing == "raise" or not kept:
@@ -323,3 +324,7 @@ def _existing(
             )
         warnings.warn(message, UserWarning, stacklevel=3)
     return kept, paths, list(missing)
+
+
+def _count(n: int, one: str, several: str) -> str:
+    return f"{n} {one if n == 1 else several}"

@@ -466,3 +466,103 @@ def test_an_interruption_leaves_nothing_and_says_so(photos, tmp_path):
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("skxmodal: stopped")
     assert not model.exists()
+
+
+def test_what_was_fitted_on_is_known_when_gallery_and_files_have_changed(
+    photos, other_photos, skxmodal_command, tmp_path
+):
+    # As the demo saves it: fitted on some pictures, its gallery of others.
+    data = load_captioned_images(photos)
+    others = load_captioned_images(other_photos)
+    search = CrossModalRetriever(
+        ProcrustesMapper(), query_encoder=TextEncoder(), target_encoder=ImageEncoder()
+    ).fit(data.captions, data.images)
+    model = search.index(others.images).save(tmp_path / "model")
+
+    def seen(pictures):
+        result = skxmodal_command("evaluate", model, pictures, "--json")
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)["pictures also fitted on"]
+
+    assert seen(other_photos) == 0
+    assert seen(photos) == 49
+    moved = tmp_path / "moved"
+    shutil.copytree(photos, moved)
+    fitted = skxmodal_command("fit", moved, "-o", tmp_path / "second")
+    assert fitted.exit_code == 0, fitted.stderr
+    model = tmp_path / "second"
+    shutil.rmtree(moved)
+    assert seen(photos) == 49
+
+
+def test_groups_are_no_paths(photos, saved_in_python, skxmodal_command, tmp_path):
+    data = load_captioned_images(photos)
+    encoders = {"query_encoder": TextEncoder(), "target_encoder": ImageEncoder()}
+    search = CrossModalRetriever(ProcrustesMapper(), **encoders)
+
+    def pictures(model, *arguments):
+        result = skxmodal_command("search", model, "a cat", "--json", *arguments)
+        assert result.exit_code == 0, result.stderr
+        return [hit["picture"] for hit in json.loads(result.stdout)[0]["hits"]]
+
+    expected = pictures(saved_in_python)
+    grouped = search.fit(data.captions, data.images, groups=data.groups)
+    assert pictures(grouped.save(tmp_path / "grouped")) == expected
+
+    # Fitted to the bytes of files it knows what they hold, and not where they are.
+    unnamed = search.fit(data.captions, [path.read_bytes() for path in data.images])
+    unnamed.save(tmp_path / "unnamed")
+    refused = skxmodal_command("search", tmp_path / "unnamed", "a cat")
+    assert refused.exit_code == 2
+    assert "--captions PATH" in refused.stderr
+    assert pictures(tmp_path / "unnamed", "--captions", photos) == expected
+    few = tmp_path / "few"
+    few.mkdir()
+    shutil.copy(data.images[0], few / "one.png")
+    refused = skxmodal_command(
+        "search", tmp_path / "unnamed", "a cat", "--captions", few
+    )
+    assert refused.exit_code == 2
+    assert "48 of the 49 pictures of the model are not in" in refused.stderr
+
+
+def test_damaged_pictures_are_all_named_and_left_out_when_told(
+    photos, model, skxmodal_command, tmp_path
+):
+    copy = tmp_path / "photos"
+    shutil.copytree(photos, copy)
+    first, second, third = load_captioned_images(copy).images[:6:2]
+    first.write_bytes(first.read_bytes()[:200])
+    second.write_bytes(b"")
+    third.unlink()
+    fit = ["fit", copy, "-o", tmp_path / "model"]
+    refused = skxmodal_command(*fit)
+    assert refused.exit_code == 2
+    assert "1 picture is not in" in refused.stderr
+    assert "2 captions without one" in refused.stderr
+    assert "--image-folder, or --skip-missing" in refused.stderr
+    refused = skxmodal_command(*fit, "--skip-missing")
+    assert refused.exit_code == 2
+    assert "2 of 48 pictures can't be read" in refused.stderr
+    for expected in (first.name, second.name, "--skip-unreadable"):
+        assert expected in refused.stderr
+    for python_only in ("on_error", "on_missing", "image_folder"):
+        assert python_only not in refused.stderr
+    assert not (tmp_path / "model").exists()
+    skip = ["--skip-missing", "--skip-unreadable"]
+    fitted = skxmodal_command(*fit, *skip)
+    assert fitted.exit_code == 0, fitted.stderr
+    assert "92 captions of 46 pictures" in fitted.stdout
+    assert "Note: 2 of 48 pictures can't be read" in fitted.stderr
+    measured = skxmodal_command("evaluate", model, copy, *skip, "--json")
+    assert measured.exit_code == 0, measured.stderr
+    report = json.loads(measured.stdout)
+    assert report["pictures left out"] == {"missing": 1, "unreadable": 2}
+    assert report["scores"]["text to image"]["gallery"] == 46
+    # Beside JSON what was left out is said, and nothing of the steps.
+    assert all(line.startswith("Note: ") for line in measured.stderr.splitlines())
+    assert third.name in measured.stderr
+    asked = skxmodal_command("search", model, "--picture", first, second)
+    assert asked.exit_code == 2
+    assert "2 of 2 pictures can't be read" in asked.stderr
+    assert "on_error" not in asked.stderr
