@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
@@ -29,7 +30,7 @@ from skxmodal.metrics import hit_rate_at_k, retrieval_ranks
 from skxmodal.model_selection import group_train_test_split
 
 MAPPERS = {
-    "ridge (alpha=1)": LeastSquaresMapper(alpha=1.0),
+    "least squares, alpha=1": LeastSquaresMapper(alpha=1.0),
     "Procrustes": ProcrustesMapper(),
     "CCA": CCAMapper(),
 }
@@ -51,6 +52,7 @@ def main():
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--device", default=None)
+    parser.add_argument("--data", type=Path, help="ignored: the emoji are used")
     arguments = parser.parse_args()
     emoji = load_openmoji()
     names = np.array(emoji.names, dtype=object)

@@ -26,14 +26,16 @@ from skxmodal import (
     TextEncoder,
 )
 from skxmodal.datasets import load_openmoji
+from skxmodal.metrics import hit_rate_at_k, retrieval_ranks
 from skxmodal.model_selection import MapperSearchCV, group_train_test_split
 
 emoji = load_openmoji()
 X = TextEncoder("all-MiniLM-L6-v2").transform(emoji.names)
 y = ImageEncoder("efficientnet-lite0").transform(emoji.pictures)
-X, X_test, y, y_test, groups, _ = group_train_test_split(
+X, X_test, y, y_test, groups, groups_test = group_train_test_split(
     X, y, emoji.groups, groups=emoji.groups, test_size=0.25, random_state=0
 )
+fold_size = len(np.unique(groups)) // 4
 
 # %%
 # A list of grids, because each map has its own parameters. ``groups`` keeps emoji that
@@ -92,7 +94,7 @@ for number, row in enumerate(np.flatnonzero(~ridge), start=1):
     place.axhline(mean[row], color=f"C{number}", label=label)
 place.set_xscale("log")
 place.set_xlabel("alpha of least squares, relative to the mean variance of X")
-place.set_ylabel(f"recall@10 in folds of {len(X) // 4}, both directions")
+place.set_ylabel(f"recall@10 in folds of some {fold_size} pictures, both directions")
 place.legend()
 place.grid(alpha=0.3)
 figure.tight_layout()
@@ -100,5 +102,9 @@ figure.tight_layout()
 # %%
 # The one look at the last quarter, with the chosen candidate fitted on the other three.
 chosen = one_pass.best_estimator_
-held_out = RecallScorer(k=10, direction="both")(chosen, X_test, y_test)
-print(f"{type(chosen.mapper).__name__}: {held_out:.3f} in a gallery of {len(X_test)}")
+ranks = retrieval_ranks(chosen, X_test, y_test, groups_test)
+for direction, found in ranks.items():
+    print(
+        f"{type(chosen.mapper).__name__}, {direction}: {hit_rate_at_k(found, 10):.3f} "
+        f"in a gallery of {found.gallery_size}"
+    )

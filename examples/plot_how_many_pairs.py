@@ -10,6 +10,7 @@ more than another method.
 # %%
 # Three splits hold a quarter of the emoji out, each for all sizes; the training pairs
 # are drawn from the other three quarters.
+import math
 import warnings
 
 from scipy.linalg import LinAlgWarning
@@ -53,7 +54,8 @@ display = PairsCurveDisplay.from_estimator(
     n_splits=3,
     random_state=0,
 )
-gallery_size = len(set(emoji.groups)) // 4
+# The splits hold a quarter of the distinct pictures out, rounded up.
+gallery_size = math.ceil(len(set(emoji.groups)) / 4)
 display.ax_.axvline(X.shape[1], color="0.5", linestyle="--", linewidth=1)
 display.ax_.axhline(10 / gallery_size, color="k", linestyle=":", linewidth=1)
 display.ax_.set_ylabel(f"recall@10, gallery {gallery_size}; dotted: chance")

@@ -97,7 +97,7 @@ X_tuned = tuner.transform(captions)
 # not in the paper; they are the stronger closed form.
 gmlp = GMLPMapper("procrustes", random_state=options.seed)
 methods = {
-    "ridge (alpha=1)": (LeastSquaresMapper(alpha=1.0), X),
+    "least squares, alpha=1": (LeastSquaresMapper(alpha=1.0), X),
     "Procrustes": (ProcrustesMapper(), X),
     "Procrustes + contrastive": (ProcrustesMapper(), X_tuned),
     "Procrustes + gMLP": (gmlp, X),

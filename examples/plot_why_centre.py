@@ -23,6 +23,7 @@ from skxmodal import (
 )
 from skxmodal.datasets import load_openmoji
 from skxmodal.inspection import hubness_skewness
+from skxmodal.metrics import hit_rate_at_k, retrieval_ranks
 from skxmodal.model_selection import group_train_test_split
 
 
@@ -63,15 +64,16 @@ recall, skewness = {}, {}
 for name, pair in maps.items():
     found = []
     for seed in range(5):
-        X_train, X_test, y_train, y_test = group_train_test_split(
-            X, y, groups=emoji.groups, test_size=0.25, random_state=seed
+        X_train, X_test, y_train, y_test, _, groups = group_train_test_split(
+            X, y, emoji.groups, groups=emoji.groups, test_size=0.25, random_state=seed
         )
         for mapper in pair:
             search = CrossModalRetriever(clone(mapper)).fit(X_train, y_train)
             hubs = hubness_skewness(
                 search.transform_target(y_test), search.transform(X_test)
             )
-            found.append((search.score(X_test, y_test), hubs))
+            ranks = retrieval_ranks(search, X_test, y_test, groups).query_to_target
+            found.append((hit_rate_at_k(ranks, 10), hubs))
     recall[name], skewness[name] = np.reshape(found, (5, 2, 2)).mean(axis=0).T
     print(f"{name:14} raw {recall[name][0]:.3f}, centred {recall[name][1]:.3f}")
 
@@ -80,7 +82,7 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
 for place, values, label in zip(
     axes,
     (recall, skewness),
-    (f"recall@10, gallery {len(X_test)}", "skewness of the 10-occurrence"),
+    (f"recall@10, gallery {ranks.gallery_size}", "skewness of the 10-occurrence"),
 ):
     for number, (raw, centred) in enumerate(values.values()):
         place.bar(

@@ -24,6 +24,7 @@ SUBPACKAGES = (
     "metrics",
     "model_selection",
     "neighbors",
+    "persistence",
 )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from skxmodal.cli._console import common_options, link, results
+from skxmodal._paths import CACHE_VARIABLE, cache_folder
+from skxmodal.cli._console import Progress, Stopped, common_options, link, results
 
 _EMBEDDINGS = "embeddings"
 # Folders of plain files: what each holds, and which of its files are counted.
@@ -29,7 +32,7 @@ def cache(ctx: click.Context) -> None:
     encoded twice; the emoji of the demo are kept as PNG files, and networks
     exported for onnxruntime and OpenVINO as ONNX files. All are made again
     when they are needed. SKXMODAL_CACHE says where: a folder, or
-    "off" to keep no vectors.
+    "off" to keep no vectors, and the rest where it is by default.
 
     \b
     Examples:
@@ -51,8 +54,6 @@ def info(quiet: bool) -> None:
       skxmodal cache info
     """
     from rich.table import Table
-
-    from skxmodal._paths import cache_folder
 
     table = Table(title="Cache", title_justify="left", title_style="bold")
     for name in ("what", "items", "size", "folder"):
@@ -95,24 +96,48 @@ def clear(only: str | None, yes: bool, quiet: bool) -> None:
       skxmodal cache clear
       skxmodal cache clear --only openmoji --yes
     """
-    from skxmodal._paths import cache_folder
-
-    what = {_EMBEDDINGS: "vectors", **{name: each[0] for name, each in _FILES.items()}}
-    *others, last = what.values()
-    named = f"{', '.join(others)} and {last}" if only is None else what[only]
-    if not yes and not click.confirm(f"Delete the cached {named}?", err=True):
+    found = _kept()
+    if only is not None and only not in found:
+        raise Stopped(f"SKXMODAL_CACHE={os.environ[CACHE_VARIABLE]}: no vectors kept.")
+    chosen = found if only is None else {only: found[only]}
+    whats = [what for what, _ in chosen.values()]
+    named = " and ".join(filter(None, (", ".join(whats[:-1]), whats[-1])))
+    progress = Progress(quiet=quiet)
+    for what, folder in chosen.values():
+        progress.say(f"{what}: {folder}")
+    if not yes and not _confirmed(f"Delete the cached {named}?"):
         results().print("Nothing was deleted.")
         return
-    if only in (None, _EMBEDDINGS):
-        embeddings = _embedding_cache()
-        if embeddings is not None:
-            embeddings.clear()
-    for name in _FILES:
-        if only in (None, name):
-            for folder in cache_folder(name).iterdir():
-                shutil.rmtree(folder)
+    for name, (_, folder) in chosen.items():
+        if name == _EMBEDDINGS:
+            _embedding_cache().clear()
+            continue
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     if not quiet:
         results().print(f"Deleted the cached {named}.")
+
+
+def _kept() -> dict[str, tuple[str, Path]]:
+    """What there may be of each kind, in words, and its folder."""
+    embeddings = _embedding_cache()
+    kept = {} if embeddings is None else {_EMBEDDINGS: ("vectors", embeddings.path)}
+    files = {name: (what, cache_folder(name)) for name, (what, _) in _FILES.items()}
+    return kept | files
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise Stopped("There is nobody to ask. To delete without asking: --yes") from (
+            None
+        )
 
 
 def size_of(n_bytes: int) -> str:

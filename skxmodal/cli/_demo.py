@@ -25,7 +25,7 @@ QUERIES = (
     "the banner of a country in Africa",
     "an animal with a long neck",
 )
-_MAPS = {"least squares": "least_squares", "Procrustes": "procrustes"}
+_MAPS = {"least squares": "least_squares", "Procrustes": "procrustes", "CCA": "cca"}
 _SPLITS = 5
 _TEST_SHARE = 0.25
 _SHOWN_SPLIT = 1

@@ -17,11 +17,10 @@ from skxmodal.cli._console import (
     results,
 )
 from skxmodal.cli._data import data_options, load_pairs, use_readable
+from skxmodal.mappers import MAPPERS
 
 if TYPE_CHECKING:
     from skxmodal.cli._model import SearchModel
-
-MAPPERS = ("procrustes", "least-squares", "cca")
 
 
 @click.command(short_help="Fit a search model on captioned pictures.")
@@ -35,8 +34,8 @@ MAPPERS = ("procrustes", "least-squares", "cca")
 )
 @click.option(
     "--mapper",
-    type=click.Choice(MAPPERS),
-    default="procrustes",
+    type=click.Choice([name.replace("_", "-") for name in MAPPERS]),
+    default="cca",
     show_default=True,
     help="The map between the two encoders.",
 )
@@ -86,7 +85,7 @@ def fit(
     \b
     Examples:
       skxmodal fit photos -o model
-      skxmodal fit photos -o model --mapper cca --overwrite
+      skxmodal fit photos -o model --mapper procrustes --overwrite
       skxmodal fit dataset_flickr8k.json -o model --split train
     """
     progress = Progress(quiet=quiet)
@@ -134,12 +133,11 @@ def fit_model(
     import numpy as np
 
     from skxmodal.cli._model import SearchModel, make_retriever
-    from skxmodal.mappers import MAPPERS as mappers
 
     # The model is searched from other folders than the one it was fitted in.
     images = [path.absolute() for path in images]
     retriever = make_retriever(
-        mappers[mapper.replace("-", "_")](), text_encoder, image_encoder, progress
+        MAPPERS[mapper.replace("-", "_")](), text_encoder, image_encoder, progress
     )
     progress.say(f"Encoding {len(captions)} captions and {len(set(images))} pictures")
     retriever.fit(captions, images)

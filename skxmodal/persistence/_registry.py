@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Any, TypeVar
 
+from skxmodal.mappers import MAPPERS
 from skxmodal.persistence._errors import PersistenceError
 
 ClassT = TypeVar("ClassT", bound=type)
 
 # Where each class lives: a manifest names the class, never the module.
 _MODULES = {
-    "CCAMapper": "skxmodal.mappers",
+    **{mapper.__name__: "skxmodal.mappers" for mapper in MAPPERS.values()},
     "CSLS": "skxmodal.neighbors",
     "ContrastiveTuner": "skxmodal.encoders",
     "CrossModalRetriever": "skxmodal.retriever",
@@ -25,13 +26,10 @@ _MODULES = {
     "IVFPQIndex": "skxmodal.neighbors",
     "ImageEncoder": "skxmodal.encoders",
     "InvertedSoftmax": "skxmodal.neighbors",
-    "LeastSquaresMapper": "skxmodal.mappers",
     "LocalScaling": "skxmodal.neighbors",
     "Moments": "skxmodal.mappers",
     "PassthroughMapper": "skxmodal.mappers._passthrough",
-    "ProcrustesMapper": "skxmodal.mappers",
     "QBNorm": "skxmodal.neighbors",
-    "RelativeMapper": "skxmodal.mappers",
     "ScalarQuantizedIndex": "skxmodal.neighbors",
     "TextEncoder": "skxmodal.encoders",
     "TorchvisionEncoder": "skxmodal.encoders",

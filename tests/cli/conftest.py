@@ -7,7 +7,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from skxmodal import CrossModalRetriever, ImageEncoder, ProcrustesMapper, TextEncoder
+from skxmodal import CCAMapper, CrossModalRetriever, ImageEncoder, TextEncoder
 from skxmodal.cli._app import app
 from skxmodal.datasets import load_captioned_images
 
@@ -60,6 +60,6 @@ def saved_in_python(photos, tmp_path_factory):
     """The same retriever as the model's, saved without what the command knows."""
     data = load_captioned_images(photos)
     search = CrossModalRetriever(
-        ProcrustesMapper(), query_encoder=TextEncoder(), target_encoder=ImageEncoder()
+        CCAMapper(), query_encoder=TextEncoder(), target_encoder=ImageEncoder()
     ).fit(data.captions, data.images)
     return search.save(tmp_path_factory.mktemp("saved") / "model")

@@ -18,9 +18,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skxmodal import CrossModalRetriever, ImageEncoder, ProcrustesMapper, TextEncoder
+from skxmodal import (
+    CCAMapper,
+    CrossModalRetriever,
+    ImageEncoder,
+    ProcrustesMapper,
+    TextEncoder,
+)
 from skxmodal.cli import _kitty
 from skxmodal.datasets import load_captioned_images, make_paired_embeddings
+from skxmodal.mappers import MAPPERS
 from skxmodal.neighbors import CSLS
 from skxmodal.persistence import load, save
 
@@ -36,7 +43,7 @@ def test_search_finds_what_python_finds(model, photos, skxmodal_command):
 
     data = load_captioned_images(photos)
     search = CrossModalRetriever(
-        ProcrustesMapper(), query_encoder=TextEncoder(), target_encoder=ImageEncoder()
+        CCAMapper(), query_encoder=TextEncoder(), target_encoder=ImageEncoder()
     ).fit(data.captions, data.images)
     distances, rows = search.kneighbors(queries, n_neighbors=3)
     for answer, query, d, r in zip(answers, queries, distances, rows, strict=True):
@@ -186,6 +193,19 @@ def test_evaluate_on_the_training_pictures_says_so(model, photos, skxmodal_comma
     assert "49 of the 49 pictures were in the fit" in result.stdout
 
 
+def test_fit_takes_any_map_of_the_registry_and_cca_by_default(
+    model, photos, skxmodal_command, tmp_path
+):
+    assert type(load(model).mapper_) is CCAMapper
+    for name, mapper in MAPPERS.items():
+        output = tmp_path / name
+        fitted = skxmodal_command(
+            "fit", photos, "-o", output, "--mapper", name.replace("_", "-")
+        )
+        assert fitted.exit_code == 0, fitted.stderr
+        assert type(load(output).mapper_) is mapper
+
+
 def test_fit_takes_other_maps_and_replaces_only_when_told(
     photos, skxmodal_command, tmp_path
 ):
@@ -329,6 +349,34 @@ def test_cache_info_and_clear(model, photos, skxmodal_command, tmp_path, monkeyp
     monkeypatch.setenv("SKXMODAL_CACHE", "off")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert "off" in skxmodal_command("cache", "info").stdout
+
+
+def test_cache_clear_deletes_what_it_names(skxmodal_command, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKXMODAL_CACHE", str(tmp_path / "cache"))
+    kept = tmp_path / "cache" / "openmoji"
+    (kept / "drawn").mkdir(parents=True)
+    (kept / "drawn" / "1F600.png").write_bytes(b"")
+    (kept / ".DS_Store").write_bytes(b"")
+    asked = skxmodal_command("cache", "clear", input="")
+    assert asked.exit_code == 2
+    assert asked.stderr.splitlines()[-1].endswith("--yes")
+    assert f"emoji pictures: {kept}" in asked.stderr
+    assert len(list(kept.iterdir())) == 2
+    cleared = skxmodal_command("cache", "clear", "--yes")
+    assert cleared.exit_code == 0, cleared.stderr
+    expected = "Deleted the cached vectors, emoji pictures and exported networks.\n"
+    assert cleared.stdout == expected
+    assert list(kept.iterdir()) == []
+
+    monkeypatch.setenv("SKXMODAL_CACHE", "off")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    vectors = skxmodal_command("cache", "clear", "--only", "embeddings", "--yes")
+    assert vectors.exit_code == 2
+    assert "no vectors kept" in vectors.stderr
+    cleared = skxmodal_command("cache", "clear", "--yes")
+    assert (
+        cleared.stdout == "Deleted the cached emoji pictures and exported networks.\n"
+    )
 
 
 def run(*arguments):
