@@ -94,7 +94,7 @@ for number, row in enumerate(np.flatnonzero(~ridge), start=1):
     place.axhline(mean[row], color=f"C{number}", label=label)
 place.set_xscale("log")
 place.set_xlabel("alpha of least squares, relative to the mean variance of X")
-place.set_ylabel(f"recall@10 in folds of some {fold_size} pictures, both directions")
+place.set_ylabel(f"recall@10, both directions\nfolds of some {fold_size} pictures")
 place.legend()
 place.grid(alpha=0.3)
 figure.tight_layout()

@@ -41,9 +41,9 @@ score = search.score(test_names, test_pictures)
 print(f"recall@10 in a gallery of {len(search.gallery_ids_)}: {score:.2f}")
 
 # %%
-# Ask for things by what they are for. The queries that do not name what is looked for
-# fail: the sentence encoder has little to hold on to in "it flies", and knows a vehicle
-# better than its two wheels.
+# Ask for things by what they are for. Three of the queries fail: of the vehicle with two
+# wheels only the vehicle is found, so cars come first; the last two do not name what is
+# looked for, and the sentence encoder has little to hold on to.
 queries = [
     "something to keep the rain off",
     "a sweet thing for a birthday",

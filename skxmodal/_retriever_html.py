@@ -107,6 +107,13 @@ def training_score(retriever: Any) -> float | None:
 def _name(encoder: Any) -> str:
     if encoder is None:
         return "embeddings"
-    model = getattr(encoder, "model", None)
+    if isinstance(encoder, str):
+        return encoder
     name = type(encoder).__name__
-    return f"{name}({model})" if isinstance(model, str) else name
+    # Of a union, of a pipeline: all that make the vectors.
+    steps = getattr(encoder, "transformer_list", getattr(encoder, "steps", None))
+    if steps is not None:
+        return f"{name}({', '.join(_name(step) for _, step in steps)})"
+    part = getattr(encoder, "model", getattr(encoder, "func", None))
+    part = getattr(part, "__name__", part)
+    return f"{name}({part})" if isinstance(part, str) else name

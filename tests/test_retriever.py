@@ -12,7 +12,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -402,6 +402,21 @@ def html_of(search):
     assert search._repr_html_()
     assert bundle["text/plain"] == repr(search)
     return bundle["text/html"]
+
+
+def test_a_notebook_names_the_parts_of_an_encoder(pairs):
+    X, y, _ = pairs
+    two = FeatureUnion(
+        [("cbrt", FunctionTransformer(np.cbrt)), ("tanh", FunctionTransformer(np.tanh))]
+    )
+    search = CrossModalRetriever(
+        query_encoder=two, target_encoder=FunctionTransformer(np.tanh)
+    ).fit(X, y)
+    expected = (
+        "FeatureUnion(FunctionTransformer(cbrt), FunctionTransformer(tanh)) and "
+        "FunctionTransformer(tanh)"
+    )
+    assert expected in html_of(search)
 
 
 def test_a_notebook_shows_gallery_encoders_and_score(pairs):

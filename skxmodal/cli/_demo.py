@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from skxmodal._progress import progress as counted
 from skxmodal.cli._console import (
     Progress,
     common_options,
@@ -48,11 +49,11 @@ def demo(output: Path, quiet: bool) -> None:
 
     Draws the OpenMoji pictures, encodes them with EfficientNet-Lite0 and
     their English names with MiniLM, two networks that never met. A quarter
-    of the pictures is held out, five times anew; least squares and Procrustes
-    are fitted to the others, and the table says how often the held-out names
-    and pictures find each other. Then a few queries that are no emoji's name
-    search held-out pictures; OUTPUT has a PNG of each answer, one of the first
-    three (demo.png), and the model.
+    of the pictures is held out, five times anew; least squares, Procrustes and
+    CCA are fitted to the others, and the table says how often the held-out
+    names and pictures find each other. Then a few queries that are no emoji's
+    name search held-out pictures by Procrustes; OUTPUT has a PNG of each
+    answer, one of the first three (demo.png), and the model.
 
     Needs no network. Under five minutes on two cores the first time, and
     seconds from then on: the vectors are cached.
@@ -67,15 +68,15 @@ def demo(output: Path, quiet: bool) -> None:
 
     progress = Progress(quiet=quiet)
     start = time.perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
     if not progress.bars:
         progress.say("Drawing the emoji, the first time only ...")
     data = load_openmoji(show_progress=progress.bars)
-    output.mkdir(parents=True, exist_ok=True)
     with plain_warnings(progress), warnings.catch_warnings():
         # Names as short as these leave a few dimensions of MiniLM without variance.
         warnings.filterwarnings("ignore", message="X has rank")
         X, y = _encode(data, progress)
-        rows, sizes = _recall(X, y, data.groups)
+        rows, sizes = _recall(X, y, data.groups, progress)
         answers = _answer(data, output, progress)
     if quiet:
         return
@@ -121,7 +122,9 @@ def _split(groups: Any, seed: int) -> tuple[Any, Any]:
     return next(splitter.split(groups, groups=groups))
 
 
-def _recall(X: Any, y: Any, groups: Any) -> tuple[dict[str, dict[str, Any]], str]:
+def _recall(
+    X: Any, y: Any, groups: Any, progress: Progress
+) -> tuple[dict[str, dict[str, Any]], str]:
     """Mean scores of each map and of chance, and the sizes of the splits in words."""
     from skxmodal.cli._scores import chance_of, mean_scores, scores_of
     from skxmodal.mappers import MAPPERS
@@ -131,7 +134,7 @@ def _recall(X: Any, y: Any, groups: Any) -> tuple[dict[str, dict[str, Any]], str
     collected["chance"] = []
     fitted: list[int] = []
     galleries: list[int] = []
-    for seed in range(_SPLITS):
+    for seed in counted(range(_SPLITS), _SPLITS, "splits", progress.bars):
         train, test = _split(groups, seed)
         for name, mapper in _MAPS.items():
             fit = MAPPERS[mapper]().fit(X[train], y[train])

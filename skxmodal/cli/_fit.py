@@ -88,9 +88,14 @@ def fit(
       skxmodal fit photos -o model --mapper procrustes --overwrite
       skxmodal fit dataset_flickr8k.json -o model --split train
     """
+    from skxmodal.persistence._model_folder import check_destination
+
     progress = Progress(quiet=quiet)
+    output = output.expanduser()
     if (output / "manifest.json").exists() and not overwrite:
         raise Stopped(f"{output} holds a model already; replace it with --overwrite.")
+    # Encoding takes minutes, and a place that takes no model is known before.
+    check_destination(output)
     start = time.perf_counter()
     with plain_warnings(progress):
         pairs = load_pairs(pictures, image_folder, split, skip_missing=skip_missing)

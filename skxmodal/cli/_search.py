@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,8 +96,10 @@ def search(
     blank = [query for query in queries if not query.strip()]
     if blank:
         raise Stopped(f"The query {blank[0]!r} is blank.")
-    if output is not None and (len(queries) > 1 or by_picture):
-        raise Stopped("-o writes the hits of one query of words.")
+    if output is not None:
+        if len(queries) > 1 or by_picture:
+            raise Stopped("-o writes the hits of one query of words.")
+        _check_sheet(output)
     progress = Progress(quiet=quiet, as_json=as_json)
     loaded = SearchModel.load(model, progress, captions)
     loaded.require_pictures(model)
@@ -122,13 +125,27 @@ def search(
         from skxmodal.cli._sheet import draw_hits
 
         hits = found[0]["hits"]
-        draw_hits(
+        undrawn = draw_hits(
             found[0]["query"],
             [Path(hit["picture"]) for hit in hits],
             [_caption(hit) for hit in hits],
             output,
         )
+        if undrawn:
+            progress.note(
+                f"No font found here has {undrawn!r}: boxes stand for them in "
+                f"{output}. Install one of that script."
+            )
         progress.say(f"Wrote {output}")
+
+
+def _check_sheet(output: Path) -> None:
+    """Stop before the search where its hits can't be written."""
+    if output.suffix.lower() != ".png":
+        raise Stopped(f"-o {output}: the hits are a PNG. Give a name that ends so.")
+    folder = output.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise Stopped(f"-o {output}: {folder} is no folder that can be written to.")
 
 
 def _pictures(

@@ -17,7 +17,7 @@ _INK, _GREY, _FRAME = "#1a1a1a", "#777777", "#dddddd"
 
 def draw_hits(
     query: str, pictures: list[Path], captions: list[str], output: Path
-) -> None:
+) -> str:
     """Write a PNG of a query and its first pictures, the best on the left.
 
     Parameters
@@ -30,14 +30,21 @@ def draw_hits(
         What stands below each.
     output : pathlib.Path
         The PNG file.
+
+    Returns
+    -------
+    undrawn : str
+        Characters that no font found here has.
     """
     import_optional("PIL", extra="encoders", purpose="Drawing the hits")
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     from skxmodal._pictures import open_picture
+    from skxmodal.cli._fonts import font_for
 
     width = 2 * _MARGIN + len(pictures) * (_TILE + _GAP) - _GAP
-    title_font = ImageFont.load_default(_TITLE_SIZE)
+    font, undrawn = font_for("".join((query, *captions)))
+    title_font = font(_TITLE_SIZE)
     title = _wrap(f"“{query}”", title_font, width - 2 * _MARGIN, lines=3)
     top = _MARGIN + len(title) * (_TITLE_SIZE + 12) + 20
     height = top + _TILE + 16 + _RANK_SIZE + 10 + _CAPTION_LINES * _LINE + _MARGIN
@@ -46,8 +53,7 @@ def draw_hits(
     for i, line in enumerate(title):
         place = (_MARGIN, _MARGIN + i * (_TITLE_SIZE + 12))
         draw.text(place, line, font=title_font, fill=_INK)
-    caption_font = ImageFont.load_default(_CAPTION_SIZE)
-    rank_font = ImageFont.load_default(_RANK_SIZE)
+    caption_font, rank_font = font(_CAPTION_SIZE), font(_RANK_SIZE)
     for i, (path, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = _MARGIN + i * (_TILE + _GAP)
         picture = open_picture(path)
@@ -67,6 +73,7 @@ def draw_hits(
             draw.text(place, line, font=caption_font, fill=_INK, anchor="ma")
     with whole_file(output) as stream:
         sheet.save(stream, format="PNG")
+    return undrawn
 
 
 def stack(sheets: list[Path], output: Path) -> None:

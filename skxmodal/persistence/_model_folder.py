@@ -107,7 +107,7 @@ def save(
     True
     """
     folder = Path(path).expanduser()
-    replaced = _check_destination(folder)
+    replaced = check_destination(folder)
     encoder = ModelEncoder()
     model = encoder.encode(estimator, "")
     if not isinstance(model, dict) or model["type"] != "object":
@@ -223,8 +223,25 @@ def load(
     return (estimator, metadata) if return_metadata else estimator
 
 
-def _check_destination(folder: Path) -> str | None:
-    """Name of the arrays that a new model will replace, if there are any."""
+def check_destination(folder: Path) -> str | None:
+    """Name of the arrays that a new model will replace, if there are any.
+
+    Raises
+    ------
+    PersistenceError
+        If no model can be saved there.
+    """
+    nearest = next(
+        path for path in (folder, *folder.absolute().parents) if path.exists()
+    )
+    if nearest != folder and not nearest.is_dir():
+        raise PersistenceError(
+            f"{folder} can't be made: {nearest} is a file. Give another folder."
+        )
+    if nearest.is_dir() and not os.access(nearest, os.W_OK):
+        raise PersistenceError(
+            f"{folder} can't be written: {nearest} is read-only. Give another folder."
+        )
     if not folder.exists():
         return None
     if not folder.is_dir():

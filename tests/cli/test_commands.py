@@ -26,6 +26,7 @@ from skxmodal import (
     TextEncoder,
 )
 from skxmodal.cli import _kitty
+from skxmodal.cli._fonts import font_for
 from skxmodal.datasets import load_captioned_images, make_paired_embeddings
 from skxmodal.mappers import MAPPERS
 from skxmodal.neighbors import CSLS
@@ -126,6 +127,35 @@ def test_search_draws_its_hits(model, skxmodal_command, tmp_path):
         pixels = np.asarray(sheet.convert("RGB"))
     assert pixels.shape[1] > 4 * 224
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_a_place_that_takes_nothing_is_known_before_anything_is_encoded(
+    photos, model, skxmodal_command, tmp_path
+):
+    for arguments in (
+        ["fit", photos, "-o", photos],
+        ["fit", photos, "-o", photos / "captions.csv" / "model"],
+        ["search", model, "x", "-o", tmp_path / "nowhere" / "x.png"],
+    ):
+        refused = skxmodal_command(*arguments)
+        assert refused.exit_code == 2
+        (line,) = refused.stderr.splitlines()
+        assert ".part" not in line
+
+
+def test_letters_of_any_script_are_drawn_or_said(model, skxmodal_command, tmp_path):
+    font, lacking = font_for("Привет, мир")
+    assert lacking == ""
+    # Pillow's own font has a box in place of each of them.
+    drawn = {bytes(font(40).getmask(letter)) for letter in "Привет"}
+    assert len(drawn) == 6
+    path = tmp_path / "hits.png"
+    query = "cat \U000f1234"  # of private use: no font has it
+    result = skxmodal_command("search", model, query, "-o", path)
+    assert result.exit_code == 0, result.stderr
+    assert "No font found here has '\\U000f1234'" in result.stderr
+    plain = skxmodal_command("search", model, "cat", "-o", path)
+    assert "No font" not in plain.stderr
 
 
 def test_pictures_that_are_gone_are_said(photos, skxmodal_command, tmp_path):
@@ -270,6 +300,16 @@ def mistakes(model, photos, tmp_path):
             "./nothing",
         ),
         "no folder": (["fit", photos, "-o", photos], "holds other files"),
+        "below a file": (
+            ["fit", photos, "-o", photos / "captions.csv" / "model"],
+            "captions.csv is a file",
+        ),
+        "like a command": (["serach", model, "x"], "Did you mean 'search'?"),
+        "no sheet's folder": (
+            ["search", model, "x", "-o", tmp_path / "nowhere" / "x.png"],
+            "nowhere is no folder",
+        ),
+        "no sheet's name": (["search", model, "x", "-o", "x.txt"], "are a PNG"),
         "no model": (["search", "/nowhere", "x"], "There is no model at /nowhere"),
         "other folder": (["search", photos, "x"], "no saved model"),
         "damaged model": (["search", damaged, "x"], "damaged"),
@@ -296,7 +336,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     for name, (arguments, message) in mistakes(model, photos, tmp_path).items():
         result = (
             skxmodal_command(*arguments, "-q")
-            if arguments[0] != "fti"
+            if arguments[0] not in ("fti", "serach")
             else (skxmodal_command(*arguments))
         )
         assert result.exit_code == 2, (name, result.output)

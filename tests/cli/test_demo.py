@@ -31,6 +31,9 @@ def test_recall_beside_chance(demo):
     least_squares, procrustes = (row_of(output, n) for n in ("least", "Procrustes"))
     assert 43 <= least_squares[2] < 50
     assert 49 <= procrustes[2] < 56
+    cca = row_of(output, "CCA")
+    assert 53 <= cca[2] < 60
+    assert all(c > p for c, p in zip(cca, procrustes, strict=True))
     assert all(p > ls for p, ls in zip(procrustes, least_squares, strict=True))
 
 
