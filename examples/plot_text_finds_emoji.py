@@ -41,8 +41,8 @@ score = search.score(test_names, test_pictures)
 print(f"recall@10 in a gallery of {len(search.gallery_ids_)}: {score:.2f}")
 
 # %%
-# Ask for things by what they are for. Three of the queries fail: of the vehicle with two
-# wheels only the vehicle is found, so cars come first; the last two do not name what is
+# Ask for things by what they are for. Three of the queries fail: the map finds vehicles
+# but doesn't count their wheels, so cars come first; the last two do not name what is
 # looked for, and the sentence encoder has little to hold on to.
 queries = [
     "something to keep the rain off",

@@ -92,10 +92,9 @@ def training_score(retriever: Any) -> float | None:
         items than ten, or more than can be ranked at once.
     """
     queries, items = retriever._query_gallery.vectors, retriever._target_bank
-    # Models that an earlier version saved don't say which item is each query's.
-    item_of_query = getattr(retriever, "_item_of_query", None)
+    item_of_query = retriever._item_of_query
     n_ranked = min(_MOST_QUERIES, len(queries), _MOST_SCORES // len(items))
-    if item_of_query is None or len(items) <= _K or n_ranked < 1:
+    if len(items) <= _K or n_ranked < 1:
         return None
     rows = np.sort(np.random.default_rng(0).permutation(len(queries))[:n_ranked])
     ranks = count_ranks(

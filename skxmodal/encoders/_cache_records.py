@@ -209,7 +209,7 @@ def _last_chunk(txn: Transaction) -> int:
 
 
 def _rows(places: NDArray[np.void]) -> NDArray[np.uint32]:
-    return places["row"] & (_MARK - 1)
+    return places["row"] & np.uint32(_MARK - 1)
 
 
 def _vectors(value: memoryview) -> NDArray[np.float32]:

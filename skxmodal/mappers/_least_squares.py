@@ -60,8 +60,8 @@ class LeastSquaresMapper(MomentMapper):
         How "auto" measures the error of `predict`. None stands for the exact
         leave-one-out error (with the penalty and the whitening of all pairs, and a
         pair of weight 2 left out as a whole) or, where `fit` is given `groups`, for 5
-        folds that keep each group together. An int is that number of folds, of whole groups where
-        there are any.
+        folds that keep each group together. An int is that number of folds, of whole
+        groups where there are any.
 
     x_whiten : float, default=0.0
         Power between 0 and 1 by which X is whitened before the penalty is added: the

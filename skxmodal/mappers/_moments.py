@@ -23,8 +23,6 @@ from skxmodal.mappers._rounding import of_constant, rounding_of
 LEVELS: tuple[TargetProducts, ...] = ("none", "squares", "full")
 _PENDING_BLOCKS = 32
 _NO_PRODUCTS = np.empty(0)
-# What moments stored by earlier versions do not hold.
-_LATER_ARRAYS = ("x_rounding", "y_rounding", "in_float32")
 # Rounding bounds by which rows taken away may exceed what there was.
 _TOLERANCE = 16.0
 
@@ -117,16 +115,6 @@ class Moments:
         self._x_rounding = np.zeros(d_x)
         self._y_rounding = np.zeros(shapes[self.target_products][:1])
         self.in_float32 = False
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(  # type: ignore[misc]
-            state["n_features"],
-            state["n_targets"],
-            target_products=state["target_products"],
-        )
-        vars(self).update(state)
-        if "_x_rounding" not in state and self.n_samples:
-            self._guess_rounding()
 
     @classmethod
     def from_arrays(
@@ -357,6 +345,7 @@ class Moments:
             "x_rounding": self._x_rounding,
             "y_rounding": self._y_rounding,
             "in_float32": np.array(self.in_float32),
+            "judge_y": np.array(self.judge_y),
         }
 
     @classmethod
@@ -379,7 +368,7 @@ class Moments:
             If an array is missing, not finite, or of the wrong shape, or if a count,
             a weight or a sum of squares is negative.
         """
-        missing = set(cls(1, 1).to_dict()) - set(arrays) - set(_LATER_ARRAYS)
+        missing = set(cls(1, 1).to_dict()) - set(arrays)
         if missing:
             raise ValueError(f"Moments need the arrays {sorted(missing)} as well.")
         d_x, d_y = np.shape(arrays["xy_products"])
@@ -387,10 +376,9 @@ class Moments:
         level: TargetProducts = "full" if y_products.ndim == 2 else "squares"
         if y_products.size == 0:
             level = "none"
-        moments = cls(d_x, d_y, target_products=level)
+        judge_y = bool(arrays["judge_y"])
+        moments = cls(d_x, d_y, target_products=level, judge_y=judge_y)
         for name, blank in moments.to_dict().items():
-            if name not in arrays:
-                continue
             given = np.asarray(arrays[name])
             if given.shape != blank.shape or not np.isfinite(given).all():
                 raise ValueError(
@@ -401,14 +389,12 @@ class Moments:
                 setattr(moments, f"_{name}", np.array(given, dtype=np.float64))
         moments.n_samples = int(arrays["n_samples"])
         moments.weight = float(arrays["weight"])
-        moments.in_float32 = bool(arrays.get("in_float32", False))
+        moments.in_float32 = bool(arrays["in_float32"])
         if moments.n_samples < 0 or (moments.n_samples > 0) != (moments.weight > 0):
             raise ValueError(
                 "n_samples and weight must be positive together or both 0, got "
                 f"{moments.n_samples} and {moments.weight:g}."
             )
-        if "x_rounding" not in arrays:
-            moments._guess_rounding()
         for side in moments._kept_sides():
             if moments.n_samples and moments._is_negative(side):
                 raise ValueError(f"{side}_products has a negative sum of squares.")
@@ -468,10 +454,6 @@ class Moments:
     def _is_negative(self, side: str) -> bool:
         least = -_TOLERANCE * self._largest_of_constant(side)
         return bool((self._squares(side) < least).any())
-
-    def _guess_rounding(self) -> None:
-        self._x_rounding = rounding_of(self._diagonal("x"))
-        self._y_rounding = rounding_of(self._diagonal("y"))
 
     def _combine(self, other: Moments, sign: int) -> Self:
         """Add (sign 1) or subtract (sign -1) the moments of other rows."""
