@@ -401,6 +401,17 @@ def test_threads_train_as_one_alone_would():
         np.testing.assert_array_equal(each, expected)
 
 
+def test_temperature_at_its_bound_goes_on_being_learned():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 8))
+    y = X @ rng.normal(size=(8, 8))
+    settings = {"width": 8, "max_epochs": 40, "batch_size": 20, "random_state": 0}
+    settings |= {"temperature": 0.0101, "learning_rate": 1e-2, "weight_average": 0.0}
+    mapper = GMLPMapper(**settings).fit(X, y)
+    assert mapper.history_["temperature"].min() == pytest.approx(0.01)
+    assert mapper.weights_["log_scale"] <= np.log(100)
+
+
 def test_network_is_built_once(monkeypatch):
     from skxmodal.mappers import _gmlp_training
 
