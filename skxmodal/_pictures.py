@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,26 @@ from skxmodal._optional import import_optional
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Decoders that read pixels and nothing else: Pillow's EPS, for one, runs a program.
+# HEIF is there where a plugin of Pillow's reads it.
+FORMATS = (
+    "AVIF",
+    "BMP",
+    "GIF",
+    "HEIF",
+    "JPEG",
+    "JPEG2000",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)
+# Each scan of a JPEG goes over the whole picture; usual files have up to a dozen.
+_MOST_SCANS = 100
+_START_OF_SCAN = b"\xff\xda"
+# A tile is decoded whole, however small the picture that it is cut to.
+_TILE_PIXELS = 1 << 24
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 _ORIENTATION = 0x0112
 _MODE_OF_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 _ACCEPTED = (
@@ -74,8 +96,10 @@ def open_picture(item: Any, *, row: int | None = None) -> Image:
     Raises
     ------
     PictureError
-        If the file is missing or can't be decoded whole, has more pixels than Pillow's
-        limit against decompression bombs, or the array is no picture.
+        If the file is missing, in none of the formats read (AVIF, BMP, GIF, JPEG, JPEG
+        2000, PNG, PPM, TIFF, WebP, and HEIF with a plugin) or can't be decoded whole,
+        has more pixels than Pillow's limit against decompression bombs, is made to take
+        long, or the array is no picture.
     TypeError
         If the item is of a type that holds no picture.
 
@@ -89,26 +113,80 @@ def open_picture(item: Any, *, row: int | None = None) -> Image:
     image_module = import_optional(
         "PIL.Image", extra="encoders", purpose="Opening pictures"
     )
-    path = None
-    try:
-        if isinstance(item, str | os.PathLike):
-            path = check_file(item, row=row)
-            with image_module.open(path) as picture:
-                return _as_rgb(picture)
-        if isinstance(item, bytes | bytearray | memoryview):
-            with image_module.open(io.BytesIO(item)) as picture:
-                return _as_rgb(picture)
-        if isinstance(item, image_module.Image):
+    if isinstance(item, str | os.PathLike):
+        path = check_file(item, row=row)
+        with (
+            _explained(row, path),
+            image_module.open(path, formats=readable_formats()) as picture,
+        ):
+            return _as_rgb(picture)
+    if isinstance(item, bytes | bytearray | memoryview):
+        with (
+            _explained(row, None),
+            image_module.open(io.BytesIO(item), formats=readable_formats()) as picture,
+        ):
+            return _as_rgb(picture)
+    if isinstance(item, image_module.Image):
+        with _explained(row, None):
             return _as_rgb(item)
-        if isinstance(item, np.ndarray):
-            pixels = check_pixels(item, row=row)
-            return _as_rgb(image_module.fromarray(pixels))
+    if isinstance(item, np.ndarray):
+        pixels = check_pixels(item, row=row)
+        return _as_rgb(image_module.fromarray(pixels))
+    raise TypeError(
+        f"{_row(row)}expected a picture ({_ACCEPTED}), got "
+        f"{type(item).__name__} ({item!r:.60})."
+    )
+
+
+def readable_formats() -> list[str]:
+    """Formats that pictures are read from, of those that this Pillow knows."""
+    image_module = import_optional(
+        "PIL.Image", extra="encoders", purpose="Opening pictures"
+    )
+    image_module.init()
+    return [name for name in FORMATS if name in image_module.OPEN]
+
+
+def check_image(image: Image, *, row: int | None = None) -> None:
+    """Check that an image is whole and not empty. It is decoded, if it wasn't yet.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        The image.
+    row : int or None, default=None
+        Its row among the items given, named in errors.
+
+    Raises
+    ------
+    PictureError
+        If the image has no pixels or can't be decoded.
+    """
+    with _explained(row, None):
+        _load(image)
+
+
+@contextmanager
+def _explained(row: int | None, path: str | None) -> Iterator[None]:
+    """Turn the errors of decoders into those that name the picture."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        yield
     except PictureError:
         raise
-    except image_module.DecompressionBombError as error:
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{_where(row, path)}can't be decoded: it is damaged, or in none of the "
+            f"formats {', '.join(readable_formats())}. Convert it or leave it out"
+            + _or_as_nan(path),
+            row=row,
+            path=path,
+        ) from error
+    except Image.DecompressionBombError as error:
         raise PictureError(
             f"{_where(row, path)}has more pixels than twice "
-            f"PIL.Image.MAX_IMAGE_PIXELS ({image_module.MAX_IMAGE_PIXELS:,}), Pillow's "
+            f"PIL.Image.MAX_IMAGE_PIXELS ({Image.MAX_IMAGE_PIXELS:,}), Pillow's "
             "limit against decompression bombs. Make the picture smaller or, if you "
             "trust it, raise that limit.",
             row=row,
@@ -118,15 +196,10 @@ def open_picture(item: Any, *, row: int | None = None) -> Image:
         # Decoders meet damaged files with errors of any kind.
         raise PictureError(
             f"{_where(row, path)}can't be decoded ({_reason(error)}). Give the "
-            "picture again or leave it out"
-            + (", or pass on_error='nan' to keep its row as NaN." if path else "."),
+            "picture again or leave it out" + _or_as_nan(path),
             row=row,
             path=path,
         ) from error
-    raise TypeError(
-        f"{_row(row)}expected a picture ({_ACCEPTED}), got "
-        f"{type(item).__name__} ({item!r:.60})."
-    )
 
 
 def check_file(item: str | os.PathLike[str], *, row: int | None = None) -> str:
@@ -216,9 +289,10 @@ def check_pixels(pixels: NDArray[Any], *, row: int | None = None) -> NDArray[np.
 
 def _as_rgb(picture: Image) -> Image:
     """A new RGB image, turned the right way up."""
+    _load(picture)
     turned = _turn(picture)
     if turned.mode.startswith("I"):
-        return _scale_to_8_bits(turned).convert("RGB")
+        turned = _scale_to_8_bits(turned, of_file=bool(picture.format))
     if turned.mode == "F":
         raise ValueError("its pixels are floats, of which no range is agreed")
     if "transparency" in turned.info or turned.mode in (
@@ -230,6 +304,38 @@ def _as_rgb(picture: Image) -> Image:
     ):
         return _over_white(turned)
     return turned.convert("RGB")
+
+
+def _load(picture: Image) -> None:
+    """Decode a picture, unless its header says that this would take far too much."""
+    if 0 in picture.size:
+        raise ValueError(f"its size is {picture.size}, so it has no pixels")
+    if getattr(picture, "fp", None) is not None:
+        if picture.format in ("JPEG", "MPO"):
+            _check_scans(picture)
+        elif picture.format == "TIFF":
+            _check_tiles(picture)
+    picture.load()
+
+
+def _check_scans(picture: Any) -> None:
+    place = picture.fp.tell()
+    picture.fp.seek(0)
+    # The two bytes stand nowhere else but in metadata, whose thumbnails have few.
+    n_scans = picture.fp.read().count(_START_OF_SCAN)
+    picture.fp.seek(place)
+    if n_scans > _MOST_SCANS:
+        raise ValueError(f"it has {n_scans} scans, more than {_MOST_SCANS}")
+
+
+def _check_tiles(picture: Any) -> None:
+    width, height = picture.size
+    tile = picture.tag_v2.get(_TILE_WIDTH, 0), picture.tag_v2.get(_TILE_LENGTH, 0)
+    if tile[0] * tile[1] > max(2 * width * height, _TILE_PIXELS):
+        raise ValueError(
+            f"its tiles are of {tile[0]} x {tile[1]} pixels, the picture of {width} x "
+            f"{height}"
+        )
 
 
 def _turn(picture: Image) -> Image:
@@ -244,7 +350,6 @@ def _turn(picture: Image) -> Image:
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    picture.load()
     try:
         orientation = picture.getexif().get(_ORIENTATION, 1)
     except Exception:
@@ -264,15 +369,24 @@ def _over_white(picture: Image) -> Image:
     return Image.alpha_composite(white, layer).convert("RGB")
 
 
-def _scale_to_8_bits(picture: Image) -> Image:
+def _scale_to_8_bits(picture: Image, *, of_file: bool) -> Image:
     from PIL import Image
 
     values = np.asarray(picture)
-    if values.size and (values.min() < 0 or values.max() > 65535):
+    if values.min() < 0 or values.max() > 65535:
         raise ValueError("its 32-bit pixels are outside 0 to 65535")
+    if picture.mode == "I" and not of_file and 0 < values.max() < 256:
+        raise ValueError(
+            "its 32-bit pixels may be of 8 bits or of 16. Make it picture.convert('L') "
+            "or picture.convert('I;16')"
+        )
     # 65535 = 257 x 255, so that black stays 0 and white becomes 255.
     scaled = (values.astype(np.uint32) + 128) // 257
-    return Image.fromarray(scaled.astype(np.uint8))
+    grey = Image.fromarray(scaled.astype(np.uint8))
+    transparent = picture.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.uint8(255) * (values != transparent)))
+    return grey
 
 
 def _row(row: int | None) -> str:
@@ -281,6 +395,10 @@ def _row(row: int | None) -> str:
 
 def _where(row: int | None, path: str | None) -> str:
     return _row(row) + ("the picture " if path is None else f"the picture {path!r} ")
+
+
+def _or_as_nan(path: str | None) -> str:
+    return ", or pass on_error='nan' to keep its row as NaN." if path else "."
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from skxmodal._pictures import PictureError, open_picture
+from skxmodal._pictures import (
+    PictureError,
+    check_image,
+    open_picture,
+    readable_formats,
+)
 
 # Exif's orientation, and what undoes it, by numpy alone.
 UPRIGHT = {
@@ -287,6 +294,76 @@ def test_pixels_without_an_agreed_range_are_refused():
 def test_other_types_are_refused(item):
     with pytest.raises(TypeError, match="Row 5: expected a picture"):
         open_picture(item, row=5)
+
+
+def test_formats_that_run_programs_or_are_two_at_once_are_refused(pixels, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(as_bytes(Image.fromarray(pixels), "EPS"))
+    for format in ("EPS", "SGI", "PCX", "ICO"):
+        data = as_bytes(Image.fromarray(pixels), format)
+        with pytest.raises(PictureError, match="none of the formats AVIF, BMP, "):
+            open_picture(data)
+    with pytest.raises(PictureError, match=r"none of the formats.*on_error='nan'"):
+        open_picture(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("format", ["PPM", "JPEG2000", "AVIF"])
+def test_formats_that_are_read(format, pixels):
+    if format == "AVIF" and "AVIF" not in readable_formats():
+        return
+    assert opened(as_bytes(Image.fromarray(pixels), format)).shape == pixels.shape
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+def test_a_jpeg_of_very_many_scans_is_refused(progressive, pixels, tmp_path):
+    data = as_bytes(Image.fromarray(pixels), "JPEG", progressive=progressive)
+    assert opened(data).shape == pixels.shape
+    # The last scan a hundred times more.
+    start = data.rindex(b"\xff\xda")
+    many = data[:-2] + data[start:-2] * 100 + data[-2:]
+    (tmp_path / "many.jpg").write_bytes(many)
+    for item in (many, tmp_path / "many.jpg", Image.open(io.BytesIO(many))):
+        with pytest.raises(PictureError, match=r"1\d\d scans, more than 100"):
+            open_picture(item)
+
+
+def test_a_tile_far_larger_than_its_picture_is_refused():
+    # A TIFF by hand: 16 x 16 grey pixels, cut from one tile.
+    def tiff(side: int) -> bytes:
+        tags = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 277: 1}
+        tags |= {322: side, 323: side, 324: 256, 325: side * side}
+        entries = [struct.pack("<HHII", tag, 4, 1, v) for tag, v in tags.items()]
+        head = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + b"".join(entries)
+        return head.ljust(256, b"\0") + bytes(range(256)) * (min(side, 64) ** 2 // 256)
+
+    assert opened(tiff(64)).shape == (16, 16, 3)
+    with pytest.raises(PictureError, match="tiles are of 8192 x 8192 pixels"):
+        open_picture(tiff(8192))
+
+
+def test_sixteen_bit_grey_with_a_transparent_value():
+    values = np.array([[0, 257, 65535]], dtype=np.uint16)
+    data = as_bytes(Image.fromarray(values), "PNG")
+    # Pillow writes no such chunk for 16 bits.
+    transparency = b"tRNS" + (257).to_bytes(2, "big")
+    chunk = b"\0\0\0\2" + transparency + zlib.crc32(transparency).to_bytes(4, "big")
+    place = data.index(b"IDAT") - 4
+    data = data[:place] + chunk + data[place:]
+    np.testing.assert_array_equal(opened(data)[0, :, 0], [0, 255, 255])
+
+
+def test_integers_of_no_known_range_are_refused():
+    values = np.array([[0, 128, 255]], dtype=np.uint8)
+    with pytest.raises(PictureError, match=r"8 bits or of 16.*convert\('L'\)"):
+        open_picture(Image.fromarray(values).convert("I"))
+    wide = Image.fromarray(values.astype(np.int32) * 257)
+    np.testing.assert_array_equal(opened(wide)[..., 0], values)
+    assert opened(Image.new("I", (2, 2), 0)).max() == 0
+
+
+def test_an_image_without_pixels_is_refused():
+    for check in (open_picture, check_image):
+        with pytest.raises(PictureError, match=r"Row 3: .*no pixels"):
+            check(Image.new("RGB", (0, 4)), row=3)
 
 
 def test_the_error_survives_a_pickle():

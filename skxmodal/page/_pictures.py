@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skxmodal._optional import import_optional
-from skxmodal._pictures import PictureError, check_file, open_picture
+from skxmodal._pictures import (
+    PictureError,
+    check_file,
+    open_picture,
+    readable_formats,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,8 +26,6 @@ _KEPT = 2000
 # Each may hold a picture of a hundred million pixels, whole.
 _DRAWN_AT_ONCE = 2
 _LARGEST_FILE = 2**30
-# Decoders that read pixels and nothing else: Pillow's EPS, for one, runs a program.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _QUALITY = 85
 
 
@@ -124,9 +127,7 @@ def check_upload(data: bytes, *, max_pixels: int) -> None:
     image_module = import_optional(
         "PIL.Image", extra="encoders", purpose="Opening pictures"
     )
-    image_module.init()
-    # Pillow may be built without some; open takes those alone that it has.
-    formats = [name for name in _FORMATS if name in image_module.OPEN]
+    formats = readable_formats()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", image_module.DecompressionBombWarning)
