@@ -59,6 +59,8 @@ class BaseEncoder(
     def fit(self, X: Any, y: Any = None) -> BaseEncoder:
         """Check the parameters and the items. Nothing is learned.
 
+        An iterator is left as it is: its items are checked by :meth:`transform`.
+
         Parameters
         ----------
         X : list, tuple, array, column or iterable of n items
@@ -72,7 +74,8 @@ class BaseEncoder(
             The encoder itself.
         """
         self._validate_params()
-        if not is_dask(X):
+        # Reading an iterator would leave nothing to transform.
+        if not is_dask(X) and not isinstance(X, Iterator):
             self._items(X)
         return self
 
@@ -106,12 +109,7 @@ class BaseEncoder(
         start = 0
         with open_output(out) as output:
             for block in self._blocks(X) if in_blocks else [X]:
-                try:
-                    start += self._write(block, output, start)
-                except ValueError as error:
-                    if start:
-                        error.add_note(f"Rows are counted from row {start} on.")
-                    raise
+                start += self._write(block, output, start)
             if not start:
                 self._items([])
             return output.finish(start)
@@ -159,16 +157,16 @@ class BaseEncoder(
 
     def _write(self, X: Any, output: Output, start: int) -> int:
         """Write the vectors of a block of items, and say how many items it had."""
-        items = self._items(X)
+        items = self._items(X, start)
         output.check(start, len(items))
-        keys = self._keys(items)
+        keys = self._keys(items, start)
         first_rows, item_of_row = group_items(keys)
         rows_in_order = np.argsort(item_of_row, kind="stable")
         n_distinct = len(first_rows)
         bounds = np.searchsorted(item_of_row[rows_in_order], np.arange(n_distinct + 1))
         problems: set[bytes] = set()
         written = None
-        for places, vectors in self._distinct(items, keys, first_rows, problems):
+        for places, vectors in self._distinct(items, keys, first_rows, problems, start):
             if self.normalize:
                 _to_unit_rows(vectors)
             if written is None:
@@ -181,7 +179,7 @@ class BaseEncoder(
                 written[rows_in_order[bounds[place] : bounds[place + 1]]] = vector
         if problems:
             rows = [row for row, key in enumerate(keys) if key in problems]
-            self._warn_of(rows, items)
+            self._warn_of(rows, items, start)
         return len(items)
 
     def _distinct(
@@ -190,6 +188,7 @@ class BaseEncoder(
         keys: list[bytes],
         rows: NDArray[np.intp],
         problems: set[bytes],
+        start: int,
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """Places among `rows` and their vectors, those that the cache has first.
 
@@ -214,7 +213,10 @@ class BaseEncoder(
         if self.devices is not None:
             size = self.batch_size * BATCHES_FOR_A_DEVICE
         left = list(_chunks(np.concatenate(missing), size))
-        work = (_pick(items, rows[places]) for places in left)
+        work = (
+            (chosen, [start + row for row in chosen_rows])
+            for chosen, chosen_rows in (_pick(items, rows[places]) for places in left)
+        )
         with Progress(
             sum(map(len, left)), type(self).__name__, bool(self.show_progress)
         ) as bar:
@@ -288,11 +290,11 @@ class BaseEncoder(
         return tags
 
     @abstractmethod
-    def _items(self, X: Any) -> list[Any]:
-        """The items as a checked list."""
+    def _items(self, X: Any, start: int = 0) -> list[Any]:
+        """The items as a checked list, whose rows errors count from `start`."""
 
     @abstractmethod
-    def _keys(self, items: list[Any]) -> list[bytes]:
+    def _keys(self, items: list[Any], start: int = 0) -> list[bytes]:
         """Key of each checked item by its content."""
 
     @abstractmethod
@@ -313,8 +315,11 @@ class BaseEncoder(
         """
 
     @abstractmethod
-    def _warn_of(self, rows: list[int], items: list[Any]) -> None:
-        """Warn of the rows that `_encode` told of, once for all of them."""
+    def _warn_of(self, rows: list[int], items: list[Any], start: int) -> None:
+        """Warn of the items that `_encode` told of, once for all of them.
+
+        Their rows are named as counted from `start`.
+        """
 
 
 def _pick(items: list[Any], rows: NDArray[np.intp]) -> tuple[list[Any], list[int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,8 +208,8 @@ def _last_chunk(txn: Transaction) -> int:
     return int(_CHUNK_ID.unpack(cursor.key())[0]) if cursor.last() else 0
 
 
-def _rows(places: NDArray[np.void]) -> NDArray[np.uint32]:
-    return places["row"] & np.uint32(_MARK - 1)
+def _rows(places: NDArray[np.void]) -> NDArray[np.signedinteger[Any]]:
+    return (places["row"] & (_MARK - 1)).astype(np.intp)
 
 
 def _vectors(value: memoryview) -> NDArray[np.float32]:

@@ -260,6 +260,15 @@ def build_image_model(
             f"{vectors.shape} for one picture, not one vector. Choose another pooling "
             "or layer."
         )
+    tolerance = 0.1 * np.abs(vectors).max(initial=0)
+    again = model.embed(example)
+    if not np.allclose(vectors, again, rtol=0, atol=tolerance, equal_nan=True):
+        raise ValueError(
+            f"The network of {str(source)!r} gives another vector each time for one "
+            "picture, as a masked autoencoder does, which hides parts of it at random. "
+            'Set what is random to nothing in its config.json ("mask_ratio": 0.0), or '
+            "choose another model."
+        )
     model.dimension = vectors.shape[1]
     return model
 

@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from skxmodal._pictures import check_file, check_pixels
+from skxmodal._pictures import check_file, check_image, check_pixels
 
 
-def as_texts(items: Any) -> list[str]:
+def as_texts(items: Any, start: int = 0) -> list[str]:
     """Texts as a list of plain strings.
 
     Parameters
     ----------
     items : list, tuple, array, column or other iterable of n strings
         The texts. A frame must have one column.
+    start : int, default=0
+        Row of the first, from which errors count.
 
     Returns
     -------
@@ -32,7 +34,7 @@ def as_texts(items: Any) -> list[str]:
         If there are no items, or more than one column.
     """
     rows = _as_rows(items, "texts", "[text]")
-    for row, item in enumerate(rows):
+    for row, item in enumerate(rows, start):
         if not isinstance(item, str):
             raise TypeError(
                 f"Row {row}: expected a string, got {type(item).__name__} "
@@ -41,13 +43,15 @@ def as_texts(items: Any) -> list[str]:
     return [str(item) for item in rows]
 
 
-def as_pictures(items: Any) -> list[Any]:
+def as_pictures(items: Any, start: int = 0) -> list[Any]:
     """Pictures as a list, each of a type that holds a picture.
 
     Parameters
     ----------
     items : list, tuple, array, column or other iterable of n pictures
         The pictures. An array of shape (n, H, W, 3) holds n of them.
+    start : int, default=0
+        Row of the first, from which errors count.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def as_pictures(items: Any) -> list[Any]:
             "ones. Pass [picture] for one, list(pictures) for several."
         )
     rows = _as_rows(items, "pictures", "[picture]")
-    for row, item in enumerate(rows):
+    for row, item in enumerate(rows, start):
         if not is_picture(item):
             raise TypeError(
                 f"Row {row}: expected a picture (a path, the bytes of a file, a PIL "
@@ -79,7 +83,7 @@ def as_pictures(items: Any) -> list[Any]:
 
 
 def check_picture(item: Any, row: int) -> None:
-    """Check what can be known of a picture without decoding it.
+    """Check what can be known of a picture before its file is decoded.
 
     Parameters
     ----------
@@ -91,12 +95,15 @@ def check_picture(item: Any, row: int) -> None:
     Raises
     ------
     PictureError
-        If its file doesn't exist, or its array has no picture's type or shape.
+        If its file doesn't exist, its image can't be decoded, or its array has no
+        picture's type or shape.
     """
     if isinstance(item, str | os.PathLike):
         check_file(item, row=row)
     elif isinstance(item, np.ndarray):
         check_pixels(item, row=row)
+    elif not isinstance(item, bytes | bytearray | memoryview):
+        check_image(item, row=row)
 
 
 def is_picture(item: Any) -> bool:

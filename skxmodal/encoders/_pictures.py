@@ -25,29 +25,32 @@ from skxmodal.encoders._threads import in_threads
 class PictureEncoder(BaseEncoder):
     """Encoder of pictures. A subclass says which network and how it is prepared for."""
 
-    def _items(self, X: Any) -> list[Any]:
-        return as_pictures(X)
+    def _items(self, X: Any, start: int = 0) -> list[Any]:
+        return as_pictures(X, start)
 
     def _finish(self, network: Any) -> bool:
         """Change a network before it is put to use; whether to fold its batch norms."""
         return True
 
-    def _keys(self, items: list[Any]) -> list[bytes]:
+    def _keys(self, items: list[Any], start: int = 0) -> list[bytes]:
         keys = [b""] * len(items)
         readable = []
         for row, item in enumerate(items):
             try:
-                check_picture(item, row)
+                check_picture(item, start + row)
                 readable.append(row)
             except PictureError:
                 if self.on_error == "raise":
                     raise
-                keys[row] = _key_of_unreadable(item, row)
-        for row, key in zip(readable, self._content_keys(items, readable), strict=True):
+                keys[row] = _key_of_unreadable(item, start + row)
+        found = self._content_keys(items, readable, start)
+        for row, key in zip(readable, found, strict=True):
             keys[row] = key
         return keys
 
-    def _content_keys(self, items: list[Any], rows: list[int]) -> list[bytes]:
+    def _content_keys(
+        self, items: list[Any], rows: list[int], start: int
+    ) -> list[bytes]:
         if not rows:
             return []
         store = resolve_cache(self.cache)
@@ -58,7 +61,7 @@ class PictureEncoder(BaseEncoder):
             )
         except ValueError:
             # One at a time, to say which it was.
-            return [self._content_key(items[row], row) for row in rows]
+            return [self._content_key(items[row], start + row) for row in rows]
 
     def _content_key(self, item: Any, row: int) -> bytes:
         try:
@@ -128,11 +131,11 @@ class PictureEncoder(BaseEncoder):
     def _as_keyed(self, items: list[Any], keys: list[bytes]) -> NDArray[np.bool_]:
         return np.array([_is_as_keyed(*pair) for pair in zip(items, keys, strict=True)])
 
-    def _warn_of(self, rows: list[int], items: list[Any]) -> None:
+    def _warn_of(self, rows: list[int], items: list[Any], start: int) -> None:
         named = [
-            f"row {row}: {os.fspath(items[row])}"
+            f"row {start + row}: {os.fspath(items[row])}"
             if isinstance(items[row], str | os.PathLike)
-            else f"row {row}"
+            else f"row {start + row}"
             for row in rows
         ]
         warnings.warn(

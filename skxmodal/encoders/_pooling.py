@@ -41,9 +41,12 @@ def mean_by_position(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def maximum_of_tokens(states: Tensor, mask: Tensor) -> Tensor:
-    """Largest value of each feature over the tokens, padding left out."""
+    """Largest value of each feature over the tokens, padding left out.
+
+    Zeros where there is no token, as the means give.
+    """
     lowest = states.masked_fill(mask.unsqueeze(-1) == 0, float("-inf"))
-    return lowest.amax(dim=1)
+    return lowest.amax(dim=1).masked_fill(mask.sum(dim=1, keepdim=True) == 0, 0)
 
 
 def _at(states: Tensor, places: Tensor) -> Tensor:

@@ -154,10 +154,10 @@ class TextEncoder(BaseEncoder):
         self.show_progress = show_progress
         self.trust_remote_code = trust_remote_code
 
-    def _items(self, X: Any) -> list[str]:
-        return as_texts(X)
+    def _items(self, X: Any, start: int = 0) -> list[str]:
+        return as_texts(X, start)
 
-    def _keys(self, items: list[str]) -> list[bytes]:
+    def _keys(self, items: list[str], start: int = 0) -> list[bytes]:
         return content_keys(items, kind="text")
 
     def _folder(self) -> Path:
@@ -210,16 +210,15 @@ class TextEncoder(BaseEncoder):
                 bar.update(len(batch))
         return vectors, cut
 
-    def _warn_of(self, rows: list[int], items: list[Any]) -> None:
+    def _warn_of(self, rows: list[int], items: list[Any], start: int) -> None:
         # Vectors from the cache need no network, and so no weights are loaded here.
         _, n_tokens = load_tokenizer(
             self._folder(), self.max_length, self.prompt, self.trust_remote_code
         )
         warnings.warn(
-            f"{len(rows)} of {len(items)} texts, row {rows[0]} the first, are longer "
-            f"than the {n_tokens} tokens that the model reads and were "
-            "cut. Shorten or split them, or raise max_length where the model can read "
-            "more.",
+            f"{len(rows)} of {len(items)} texts, row {start + rows[0]} the first, are "
+            f"longer than the {n_tokens} tokens that the model reads and were cut. "
+            "Shorten or split them, or raise max_length where the model can read more.",
             UserWarning,
             stacklevel=3,
         )

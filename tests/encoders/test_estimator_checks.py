@@ -46,9 +46,9 @@ class _RowsAsItems:
         tags.input_tags.one_d_array = False
         return tags
 
-    def _items(self, X: Any) -> list[Any]:
+    def _items(self, X: Any, start: int = 0) -> list[Any]:
         rows = check_array(X)
-        return super()._items([self._item(row) for row in rows])
+        return super()._items([self._item(row) for row in rows], start)
 
 
 class TextsOfRows(_RowsAsItems, TextEncoder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pickle
@@ -323,6 +324,33 @@ def test_on_error_nan_keeps_rows_and_warns_with_paths(tiny_vit, files, tmp_path,
         np.testing.assert_allclose(vectors[good], expected[good], atol=1e-6)
 
 
+def test_images_that_cannot_be_decoded_name_their_row(tiny_vit, files):
+    half = io.BytesIO(files[1].read_bytes()[:200])
+    for bad in (Image.open(half), Image.new("RGB", (0, 0))):
+        with pytest.raises(PictureError, match="Row 1: ") as caught:
+            encoder(tiny_vit).transform([files[0], bad])
+        assert caught.value.row == 1
+        with pytest.warns(UserWarning, match="1 of 2 pictures.*row 1"):
+            vectors = encoder(tiny_vit, on_error="nan").transform([files[0], bad])
+        assert np.isnan(vectors[1]).all()
+
+
+def test_the_key_of_an_image_is_that_of_its_decoded_self(tiny_vit, pictures, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    # Metadata may stand behind the pixels, where it is read with them.
+    Image.fromarray(pictures[0]).save(path, exif=exif)
+    data = path.read_bytes()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    path.write_bytes(data[:start] + data[end:-12] + data[start:end] + data[-12:])
+    with Image.open(path) as fresh, Image.open(path) as decoded:
+        decoded.load()
+        first, second = encoder(tiny_vit).content_keys([fresh, decoded])
+    assert first == second
+
+
 def test_on_error_nan_is_for_pictures_and_not_for_other_things(tiny_vit, files):
     with pytest.raises(TypeError, match=r"Row 1: expected a picture.*NoneType"):
         encoder(tiny_vit, on_error="nan").transform([files[0], None])
@@ -389,6 +417,20 @@ def as_nobody(folder: str):
         yield
     finally:
         os.seteuid(0)
+
+
+def test_a_network_that_hides_parts_at_random_is_refused(tiny_vit, pictures, tmp_path):
+    from transformers import ViTMAEConfig, ViTMAEModel
+
+    folder = Path(shutil.copytree(tiny_vit, tmp_path / "mae"))
+    (folder / "model.safetensors").unlink()
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = ViTMAEConfig(
+        **small, intermediate_size=32, image_size=32, patch_size=8, mask_ratio=0.75
+    )
+    ViTMAEModel(config).save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"another vector each time.*mask_ratio"):
+        encoder(folder).transform(pictures)
 
 
 def test_folders_that_are_no_checkpoints(tiny_vit, pictures, tmp_path):

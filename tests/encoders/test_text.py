@@ -181,6 +181,18 @@ def test_plain_bert_is_the_mean_of_its_tokens(tiny_bert):
             )
 
 
+def test_poolings_of_a_text_without_tokens():
+    import torch
+
+    from skxmodal.encoders._pooling import POOLINGS
+
+    states = torch.ones(2, 3, 4)
+    mask = torch.tensor([[0, 0, 0], [1, 1, 0]])
+    for name, pool in POOLINGS.items():
+        assert torch.isfinite(pool(states, mask)).all(), name
+    assert POOLINGS["max"](-states, mask).tolist() == [[0.0] * 4, [-1.0] * 4]
+
+
 def test_the_text_tower_of_clip(tiny_clip):
     import torch
     from transformers import AutoTokenizer, CLIPModel

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
+from sklearn.base import clone
 
 from skxmodal._pictures import PictureError
 from skxmodal.encoders import ImageEncoder, TextEncoder
@@ -139,13 +140,35 @@ def test_a_file_that_is_not_finished_does_not_appear(encoder, tmp_path):
     assert (tmp_path / "vectors.npy").read_text() == "an earlier file"
 
 
-def test_rows_of_later_blocks_are_said_to_be_so(tiny_vit, pictures):
+def test_rows_of_later_blocks_are_counted_from_the_first(
+    tiny_vit, tiny_bert, pictures, tmp_path
+):
     encoder = ImageEncoder(tiny_vit, cache=False, batch_size=1)
-    items = [pictures[0]] * 70 + [Path("gone.jpg")]
     out = np.empty((71, 16), dtype=np.float32)
-    with pytest.raises(ValueError, match=r"Row 6: .*gone\.jpg") as caught:
-        encoder.transform(iter(items), out=out)
-    assert caught.value.__notes__ == ["Rows are counted from row 64 on."]
+    (tmp_path / "text.jpg").write_text("no picture")
+    for bad in (Path("gone.jpg"), tmp_path / "text.jpg"):
+        items = [pictures[0]] * 70 + [bad]
+        with pytest.raises(PictureError, match=rf"Row 70: .*{bad.name}") as caught:
+            encoder.transform(iter(items), out=out)
+        assert caught.value.row == 70
+        forgiving = clone(encoder).set_params(on_error="nan")
+        with pytest.warns(UserWarning, match=rf"row 70: .*{bad.name}"):
+            forgiving.transform(iter(items), out=out)
+        assert np.isnan(out[70]).all()
+    with pytest.raises(TypeError, match="Row 70: expected a picture"):
+        encoder.transform(iter([*items[:70], None]), out=out)
+    texts = TextEncoder(tiny_bert, cache=False, batch_size=1)
+    with pytest.raises(TypeError, match="Row 70: expected a string"):
+        texts.transform(iter(["a dog"] * 70 + [None]), out=out)
+    with pytest.warns(UserWarning, match="row 70 the first"):
+        texts.transform(iter(["a dog"] * 70 + ["dog " * 40]), out=out)
+
+
+def test_an_iterator_is_left_to_transform(encoder):
+    expected = encoder.transform(TEXTS)
+    np.testing.assert_array_equal(encoder.fit_transform(iter(TEXTS)), expected)
+    with pytest.raises(ValueError, match="at least one item"):
+        encoder.fit_transform(iter([]))
 
 
 @pytest.mark.parametrize(
