@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import skxmodal
+from skxmodal._doc_links import ADDRESS
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "torchvision", "matplotlib", "faiss", "dask", "PIL")
@@ -110,3 +111,21 @@ def test_layers_run_one_way():
         [linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_package_index_names_the_address_of_the_documentation():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["urls"]["Documentation"] == ADDRESS
+
+
+def test_a_source_distribution_holds_what_its_tests_read():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
+    included = set(build["build"]["targets"]["sdist"]["include"])
+    needed = {"/skxmodal", "/tests", "/docs", "/examples", "/constraints.txt", "/*.md"}
+    assert needed <= included
+
+
+# make bench gives every one of them the folder of real embeddings.
+@pytest.mark.parametrize("path", sorted(ROOT.glob("benchmarks/bench_*.py")))
+def test_every_benchmark_takes_a_folder_of_data(path):
+    assert '"--data"' in path.read_text()
