@@ -32,7 +32,7 @@ from skxmodal.encoders._devices import (
 from skxmodal.encoders._engines import ENGINES
 from skxmodal.encoders._loaded import shared
 from skxmodal.encoders._output import Output, open_output
-from skxmodal.encoders._pool import encode_on_devices
+from skxmodal.encoders._pool import DevicePool
 
 # Raise it when items are prepared or encoded otherwise: older vectors then differ.
 FORMAT = 1
@@ -107,9 +107,10 @@ class BaseEncoder(
             return encode_partitions(self, X, out)
         in_blocks = isinstance(X, Iterator) and out is not None
         start = 0
-        with open_output(out) as output:
+        pool = DevicePool(self, self.devices)
+        with open_output(out) as output, pool:
             for block in self._blocks(X) if in_blocks else [X]:
-                start += self._write(block, output, start)
+                start += self._write(block, output, start, pool)
             if not start:
                 self._items([])
             return output.finish(start)
@@ -155,7 +156,7 @@ class BaseEncoder(
         while block := list(islice(items, self.batch_size * BATCHES_A_CHUNK)):
             yield block
 
-    def _write(self, X: Any, output: Output, start: int) -> int:
+    def _write(self, X: Any, output: Output, start: int, pool: DevicePool) -> int:
         """Write the vectors of a block of items, and say how many items it had."""
         items = self._items(X, start)
         output.check(start, len(items))
@@ -166,7 +167,8 @@ class BaseEncoder(
         bounds = np.searchsorted(item_of_row[rows_in_order], np.arange(n_distinct + 1))
         problems: set[bytes] = set()
         written = None
-        for places, vectors in self._distinct(items, keys, first_rows, problems, start):
+        found = self._distinct(items, keys, first_rows, problems, start, pool)
+        for places, vectors in found:
             if self.normalize:
                 _to_unit_rows(vectors)
             if written is None:
@@ -189,6 +191,7 @@ class BaseEncoder(
         rows: NDArray[np.intp],
         problems: set[bytes],
         start: int,
+        pool: DevicePool,
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """Places among `rows` and their vectors, those that the cache has first.
 
@@ -220,7 +223,8 @@ class BaseEncoder(
         with Progress(
             sum(map(len, left)), type(self).__name__, bool(self.show_progress)
         ) as bar:
-            for places, encoded in zip(left, self._encode_all(work, bar), strict=True):
+            encoded_chunks = self._encode_all(work, bar, pool)
+            for places, encoded in zip(left, encoded_chunks, strict=True):
                 vectors, troubled = encoded
                 chosen, chosen_rows = _pick(items, rows[places])
                 chosen_keys = [keys[row] for row in chosen_rows]
@@ -235,13 +239,16 @@ class BaseEncoder(
                 yield places, vectors
 
     def _encode_all(
-        self, work: Iterator[tuple[list[Any], list[int]]], bar: Progress
+        self,
+        work: Iterator[tuple[list[Any], list[int]]],
+        bar: Progress,
+        pool: DevicePool,
     ) -> Iterator[tuple[NDArray[np.float32], list[int]]]:
         if self.devices is None:
             for items, rows in work:
                 yield self._encode(self._model(), items, rows, bar)
             return
-        for vectors, troubled in encode_on_devices(self, self.devices, work):
+        for vectors, troubled in pool.encode(work):
             bar.update(len(vectors))
             yield vectors, troubled
 

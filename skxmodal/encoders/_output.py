@@ -182,6 +182,8 @@ def open_output(out: Any) -> Output:
     ------
     TypeError
         If ``out`` is none of these, or an array of another type than float32.
+    ValueError
+        If the array can't be written to.
     """
     if out is None:
         return NewArray()
@@ -194,4 +196,9 @@ def open_output(out: Any) -> Output:
         )
     if out.dtype != np.float32:
         raise TypeError(f"out must be an array of float32, got {out.dtype}.")
+    if not out.flags.writeable:
+        raise ValueError(
+            "out is read-only. Give an array that can be written to, a memory map of "
+            "mode 'r+' for instance."
+        )
     return GivenArray(out)

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skxmodal._progress import Progress
+from skxmodal.encoders._devices import resolve_device
 
 if TYPE_CHECKING:
     from skxmodal.encoders._base import BaseEncoder
@@ -24,57 +25,93 @@ Encoded: TypeAlias = tuple[NDArray[np.float32], list[int]]
 Work: TypeAlias = tuple[list[Any], list[int]]
 
 
-def encode_on_devices(
-    encoder: BaseEncoder, devices: Sequence[str], chunks: Iterable[Work]
-) -> Iterator[Encoded]:
-    """Encode chunks of items in one process a device, in order.
+class DevicePool:
+    """One process a device, started when there is work and kept until the exit.
 
     Parameters
     ----------
     encoder : BaseEncoder
         What to encode with. Each process gets a copy for its device.
-    devices : sequence of str
-        The devices; one named twice runs two processes.
-    chunks : iterable of (items, rows)
-        Distinct items and their rows among those given.
+    devices : sequence of str or None
+        The devices; one named twice runs two processes. None where nothing is to be
+        started.
 
-    Yields
+    Raises
     ------
-    encoded : (ndarray of shape (n, d), list of int)
-        What the encoder's `_encode` gives for each chunk.
+    ValueError
+        If the sequence is empty, or this machine has no such device.
     """
-    # A fork would carry over threads' locks, and CUDA doesn't work in one.
-    context = multiprocessing.get_context("spawn")
-    n_local = sum(device == "cpu" for device in devices)
-    threads = max(1, _n_threads() // max(1, n_local))
-    workers = [
-        ProcessPoolExecutor(
-            1,
-            mp_context=context,
-            initializer=_start,
-            initargs=(_for_device(encoder, device), threads),
-        )
-        for device in devices
-    ]
-    free: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
-    # Two chunks wait at each process, so that none waits for the next.
-    for worker in workers * 2:
-        free.put(worker)
-    waiting: deque[Future[Encoded]] = deque()
-    try:
+
+    def __init__(self, encoder: BaseEncoder, devices: Sequence[str] | None) -> None:
+        self._encoder = encoder
+        self._devices = [] if devices is None else _checked(devices, encoder.backend)
+        self._workers: list[ProcessPoolExecutor] = []
+        self._free: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.shutdown(wait=True, cancel_futures=True)
+
+    def encode(self, chunks: Iterable[Work]) -> Iterator[Encoded]:
+        """Encode chunks of items, in order.
+
+        Parameters
+        ----------
+        chunks : iterable of (items, rows)
+            Distinct items and their rows among those given.
+
+        Yields
+        ------
+        encoded : (ndarray of shape (n, d), list of int)
+            What the encoder's `_encode` gives for each chunk.
+        """
+        waiting: deque[Future[Encoded]] = deque()
         for items, rows in chunks:
+            if not self._workers:
+                self._start_workers()
             # Results wait for earlier ones, and that not without bound.
-            if len(waiting) >= 4 * len(workers):
+            if len(waiting) >= 4 * len(self._workers):
                 yield waiting.popleft().result()
-            worker = free.get()
+            worker = self._free.get()
             future = worker.submit(_encode, items, rows)
-            future.add_done_callback(partial(_give_back, free, worker))
+            future.add_done_callback(partial(_give_back, self._free, worker))
             waiting.append(future)
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        for worker in workers:
-            worker.shutdown(wait=True, cancel_futures=True)
+
+    def _start_workers(self) -> None:
+        # A fork would carry over threads' locks, and CUDA doesn't work in one.
+        context = multiprocessing.get_context("spawn")
+        threads = max(1, _n_threads() // max(1, self._devices.count("cpu")))
+        self._workers = [
+            ProcessPoolExecutor(
+                1,
+                mp_context=context,
+                initializer=_start,
+                initargs=(_for_device(self._encoder, device), threads),
+            )
+            for device in self._devices
+        ]
+        # Two chunks wait at each process, so that none waits for the next.
+        for worker in self._workers * 2:
+            self._free.put(worker)
+
+
+def _checked(devices: Sequence[str], backend: str) -> list[str]:
+    if not len(devices):
+        raise ValueError(
+            "devices is empty. Name at least one, such as 'cuda:0', or pass None to "
+            "encode in this process."
+        )
+    if None in devices:
+        raise ValueError(
+            f"devices={devices!r} holds None. Name every device, such as 'cpu' or "
+            "'cuda:0'."
+        )
+    return [resolve_device(device, backend) for device in devices]
 
 
 def _give_back(
@@ -114,6 +151,6 @@ def _start(encoder: BaseEncoder, threads: int) -> None:
 
 def _encode(items: list[Any], rows: list[int]) -> Encoded:
     if _encoder is None:
-        raise RuntimeError("This process was not started by encode_on_devices.")
+        raise RuntimeError("This process was not started by a DevicePool.")
     with Progress(len(items), "", enabled=False) as bar:
         return _encoder._encode(_encoder._model(), items, rows, bar)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import tracemalloc
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from sklearn.base import clone
 
 from skxmodal._pictures import PictureError
-from skxmodal.encoders import ImageEncoder, TextEncoder
+from skxmodal.encoders import ImageEncoder, TextEncoder, _pool
 from skxmodal.encoders._cache import EmbeddingCache
 from skxmodal.encoders._threads import in_threads
 
@@ -195,14 +196,67 @@ def test_no_items(encoder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_devices_share_the_work(tiny_bert, tmp_path):
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that encoding starts."""
+    processes = []
+
+    class Spied(ProcessPoolExecutor):
+        def __init__(self, *args, **kwargs):
+            processes.append(self)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(_pool, "ProcessPoolExecutor", Spied)
+    return processes
+
+
+def test_devices_share_the_work(tiny_bert, tmp_path, started):
     texts = [f"{TEXTS[i % 5]} {'a' * (i % 6)}" for i in range(60)]
     encoder = TextEncoder(tiny_bert, cache=EmbeddingCache(tmp_path), batch_size=1)
     expected = encoder.set_params(cache=False).transform(texts)
     encoder.set_params(devices=["cpu", "cpu"], cache=EmbeddingCache(tmp_path))
     np.testing.assert_allclose(encoder.transform(texts), expected, atol=1e-6)
+    assert len(started) == 2
     # The second time there is nothing left to start processes for.
     np.testing.assert_allclose(encoder.transform(texts), expected, atol=1e-6)
+    assert len(started) == 2
+
+
+def test_devices_are_started_once_for_all_blocks(tiny_bert, tmp_path, started):
+    letters = str.maketrans("01", "ab")
+    texts = [f"{i:08b}".translate(letters) for i in range(3 * 64)]
+    encoder = TextEncoder(tiny_bert, cache=False, batch_size=1)
+    expected = encoder.transform(texts)
+    encoder.set_params(devices=["cpu"])
+    vectors = encoder.transform(iter(texts), out=tmp_path / "vectors.npy")
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        ([], "devices is empty. Name at least one, such as 'cuda:0', or pass None"),
+        ([None], r"devices=\[None\] holds None. Name every device"),
+        (["nonsense"], "device='nonsense' is no device of torch's"),
+    ],
+)
+def test_bad_devices_are_named(tiny_bert, started, devices, message):
+    encoder = TextEncoder(tiny_bert, cache=False, devices=devices)
+    with pytest.raises(ValueError, match=message):
+        encoder.transform(["a text"])
+    assert started == []
+
+
+def test_an_array_that_is_read_only_is_refused_before_encoding(tiny_bert):
+    class Encoding(TextEncoder):
+        def _encode(self, *arguments):
+            raise AssertionError("encoded in vain")
+
+    out = np.zeros((1, 16), dtype=np.float32)
+    out.setflags(write=False)
+    with pytest.raises(ValueError, match=r"out is read-only\. Give an array that can"):
+        Encoding(tiny_bert, cache=False).transform(["a text"], out=out)
 
 
 def test_an_error_on_a_device_is_raised_here(tiny_vit, pictures, tmp_path):
