@@ -151,7 +151,7 @@ def test_a_refit_that_fails_changes_nothing(
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("of_queries", ["f4", "f8"])
+@pytest.mark.parametrize("of_queries", ["f2", "f4", "f8", "i1"])
 def test_scores_are_of_the_type_declared(
     client: Client, gallery: np.ndarray, index: Any, of_gallery: str, of_queries: str
 ) -> None:
