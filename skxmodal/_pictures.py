@@ -177,8 +177,8 @@ def _explained(row: int | None, path: str | None) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{_where(row, path)}can't be decoded: it is damaged, or in none of the "
-            f"formats {', '.join(readable_formats())}. Convert it or leave it out"
+            f"{_where(row, path)}can't be decoded (it is damaged, or in none of the "
+            f"formats {', '.join(readable_formats())}). Convert it or leave it out"
             + _or_as_nan(path),
             row=row,
             path=path,

@@ -439,6 +439,7 @@ MAPPERS = {
     "gMLP": GMLPMapper(max_epochs=1, random_state=0),
 }
 X, Y = rows_of(D_X), rows_of(D_Y)
+WEIGHTS = np.where(np.arange(40) == 3, 0.0, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -558,6 +559,11 @@ def shapes(estimator: Any) -> dict[str, tuple[Callable[[], Any], str | None]]:
         "Other columns of targets after fit": (
             lambda: estimator.fit(X, Y).transform_target(X),
             "y has 6 (columns|features), but .* was fitted with",
+        ),
+        "Two dtypes": (lambda: estimator.fit(X.astype(np.float32), Y), None),
+        "NaN in a pair of weight 0": (
+            lambda: estimator.fit(with_value(X, np.nan), Y, sample_weight=WEIGHTS),
+            "Input X contains NaN.*row 3 the first",
         ),
     }
 
