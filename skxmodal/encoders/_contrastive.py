@@ -248,7 +248,7 @@ class ContrastiveTuner(DocLinkMixin, TransformerMixin, BaseEstimator):
             checkpoint=checkpoint,
         )
         if outcome.cut:
-            encoder._warn_of(outcome.cut, items)
+            encoder._warn_of(outcome.cut, items, 0)
         self.encoder_ = with_weights(clone(self.encoder), outcome.weights)
         self.temperature_ = outcome.temperature
         self.n_reused_blocks_ = outcome.n_reused
