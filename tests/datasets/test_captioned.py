@@ -193,7 +193,7 @@ def test_the_layout_of_coco_itself(pictures):
 def test_the_pictures_folder_is_found_by_any_row(pictures):
     folder = pictures("b.jpg", folder="Images")
     (folder / "captions.csv").write_text("image,caption\na.jpg,one\nb.jpg,two\n")
-    with pytest.warns(UserWarning, match=r"1 pictures are not in .*Images.*a\.jpg"):
+    with pytest.warns(UserWarning, match=r"1 picture is not in .*Images.*a\.jpg"):
         data = load_captioned_images(folder, on_missing="warn")
     assert data.images == [folder / "Images" / "b.jpg"]
 
