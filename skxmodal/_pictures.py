@@ -45,6 +45,10 @@ _ACCEPTED = (
 )
 
 
+class TakesTooLong(ValueError):
+    """A file is made such that decoding it takes far longer than its pixels need."""
+
+
 class PictureError(ValueError):
     """A picture that can't be read, with where it stands.
 
@@ -325,7 +329,7 @@ def _check_scans(picture: Any) -> None:
     n_scans = picture.fp.read().count(_START_OF_SCAN)
     picture.fp.seek(place)
     if n_scans > _MOST_SCANS:
-        raise ValueError(f"it has {n_scans} scans, more than {_MOST_SCANS}")
+        raise TakesTooLong(f"it has {n_scans} scans, more than {_MOST_SCANS}")
 
 
 def _check_tiles(picture: Any) -> None:

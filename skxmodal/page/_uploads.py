@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skxmodal._optional import import_optional
-from skxmodal._pictures import PictureError, open_picture
+from skxmodal._pictures import PictureError, TakesTooLong, open_picture
 from skxmodal.page._pictures import check_upload
 
 # Several times what 50 million pixels take.
@@ -190,7 +190,7 @@ def serve(
 
 
 def _said(error: PictureError) -> str:
-    if isinstance(error.__cause__, MemoryError):
+    if isinstance(error.__cause__, MemoryError | TakesTooLong):
         return _TOO_MUCH
     # Only what was decoded has a cause, and what the decoder said helps nobody.
     damaged = "That picture is damaged: it can't be read whole."
