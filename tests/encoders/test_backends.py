@@ -91,6 +91,35 @@ def test_an_export_is_made_once(exports, tiny_bert):
     assert len(list(exports.iterdir())) == 2
 
 
+@pytest.mark.parametrize("backend", ENGINES)
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_an_export_cut_short_is_made_anew(exports, tiny_bert, backend, part):
+    expected = TextEncoder(tiny_bert, cache=False, backend=backend).transform(TEXTS)
+    (folder,) = exports.iterdir()
+    file = folder / "model.onnx"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(part * len(whole))])
+    _forget_networks()
+    again = TextEncoder(tiny_bert, cache=False, backend=backend).transform(TEXTS)
+    np.testing.assert_allclose(again, expected, atol=1e-6)
+    assert len(file.read_bytes()) == len(whole)
+
+
+def test_a_fresh_export_that_fails_is_not_made_twice(exports, monkeypatch):
+    made = []
+    monkeypatch.setattr(backends, "_export_checked", lambda *_: made.append(1))
+    with pytest.raises(Exception, match=r"model\.onnx"):
+        build_run(
+            nn.Identity(),
+            [],
+            backend="onnx",
+            dtype="float32",
+            identity="none",
+            free_axes={},
+        )
+    assert made == [1]
+
+
 def _forget_networks():
     import gc
 
