@@ -5,7 +5,8 @@
 `text`      MiniLM on real captions, against `SentenceTransformer.encode`
 `pictures`  EfficientNet-Lite0 on JPEGs from disk, against a plain loop and a DataLoader
 `again`     the same items again with the embedding cache full, against encoding them
-`search`    GridSearchCV over raw items, against one over arrays and one encoding
+`search`    GridSearchCV over a Pipeline of raw items, against one over arrays and one
+            encoding
 `int8`      weights of 8 bits: speed, cosine and R@10 against float32
 
 PATH holds `flickr8k_minilm_efflite0.npz` (captions, embeddings) and `photos500/`
@@ -20,6 +21,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,7 +148,12 @@ def bench_pictures(data: Path, n_photos: int, repeats: int) -> None:
         f"ours, {backend}": ImageEncoder(cache=False, backend=backend)
         for backend in ("torch", "onnx", "openvino")
     }
-    print(f"EfficientNet-Lite0, {len(photos)} JPEGs from disk", flush=True)
+    sizes = Counter(Image.open(path).size for path in photos).most_common(3)
+    print(
+        f"EfficientNet-Lite0, {len(photos)} JPEGs from disk, most of them of "
+        + ", ".join(f"{width} x {height} ({n})" for (width, height), n in sizes),
+        flush=True,
+    )
     expected = loop()
     for label, encoder in encoders.items():
         cosine = lowest_cosine(encoder.transform(photos), expected)
@@ -183,8 +190,9 @@ def bench_again(data: Path, n_captions: int, n_photos: int, repeats: int) -> Non
 
 
 def bench_search(data: Path, n_photos: int, repeats: int) -> None:
-    """GridSearchCV on raw items against arrays and one encoding."""
+    """GridSearchCV on a Pipeline of raw items against arrays and one encoding."""
     from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.pipeline import Pipeline
 
     captions, paths = [], []
     with (data / "photos500" / "captions.csv").open(newline="") as stream:
@@ -195,8 +203,8 @@ def bench_search(data: Path, n_photos: int, repeats: int) -> None:
     groups = np.unique([str(path) for path in paths], return_inverse=True)[1]
     alphas = np.logspace(-4, 2, N_CANDIDATES - 1)
     grid = [
-        {"mapper": [LeastSquaresMapper()], "mapper__alpha": alphas},
-        {"mapper": [ProcrustesMapper()]},
+        {"find__mapper": [LeastSquaresMapper()], "find__mapper__alpha": alphas},
+        {"find__mapper": [ProcrustesMapper()]},
     ]
     counts = {"text": 0, "picture": 0}
 
@@ -210,16 +218,17 @@ def bench_search(data: Path, n_photos: int, repeats: int) -> None:
             counts["picture"] += len(items)
             return super()._encode(model, items, rows, bar)
 
-    def search(**encoders: Any) -> GridSearchCV:
+    def search(text: Any, pictures: Any) -> GridSearchCV:
+        retriever = CrossModalRetriever(target_encoder=pictures)
         return GridSearchCV(
-            CrossModalRetriever(**encoders),
+            Pipeline([("text", text), ("find", retriever)]),
             grid,
             scoring=RecallScorer(k=10),
             cv=GroupKFold(N_FOLDS),
         )
 
     print(
-        f"GridSearchCV, {N_CANDIDATES} candidates x {N_FOLDS} folds, "
+        f"GridSearchCV over a Pipeline, {N_CANDIDATES} candidates x {N_FOLDS} folds, "
         f"{len(captions)} captions of {groups.max() + 1} pictures",
         flush=True,
     )
@@ -227,10 +236,7 @@ def bench_search(data: Path, n_photos: int, repeats: int) -> None:
     for _ in range(repeats):
         counts.update(text=0, picture=0)
         with tempfile.TemporaryDirectory() as folder:
-            raw = search(
-                query_encoder=CountingText(cache=folder),
-                target_encoder=CountingPictures(cache=folder),
-            )
+            raw = search(CountingText(cache=folder), CountingPictures(cache=folder))
             start = time.perf_counter()
             raw.fit(captions, paths, groups=groups)
             seconds_raw = time.perf_counter() - start
@@ -238,7 +244,7 @@ def bench_search(data: Path, n_photos: int, repeats: int) -> None:
         X = TextEncoder(cache=False).transform(captions)
         y = ImageEncoder(cache=False).transform(paths)
         encoding = time.perf_counter() - start
-        arrays = search()
+        arrays = search("passthrough", None)
         start = time.perf_counter()
         arrays.fit(X, y, groups=groups)
         seconds = time.perf_counter() - start

@@ -2,9 +2,10 @@
 
 Top-10 of 1,000 queries, and of one, in a gallery of 512-d float32 vectors: ours,
 faiss's flat index and scikit-learn's brute force in turn in one process. Then the time
-to build each approximate index, its time for a query and its loss, and the number of
-queries after which building has paid for itself, on Flickr8k captions where --data is
-given and on Gaussian vectors, which are harder, where it is not.
+to build each approximate index, its time for a query in a batch and for one alone, in
+turn with the exact search, its loss, and the number of queries after which building has
+paid for itself, on Flickr8k captions where --data is given and on Gaussian vectors,
+which are harder, where it is not.
 
     python benchmarks/bench_indices.py [--items 1000000] [--data PATH]
 """
@@ -28,6 +29,8 @@ from skxmodal.neighbors import (
 )
 
 K = 10
+# Queries that are asked one at a time.
+N_SINGLE = 200
 FILE = "flickr8k_minilm_efflite0.npz"
 
 
@@ -79,16 +82,8 @@ def compare_exact(queries: np.ndarray, gallery: np.ndarray, rounds: int) -> None
         print(f"{name:16}{ratio:8.2f} x faiss flat")
 
 
-def compare_approximate(queries: np.ndarray, gallery: np.ndarray) -> None:
+def compare_approximate(queries: np.ndarray, gallery: np.ndarray, rounds: int) -> None:
     """Print what each index costs to build and saves in searching."""
-    exact = ExactIndex().fit(gallery)
-    exact.search(queries, K)
-    exact_time = seconds_of(lambda: exact.search(queries, K)) / len(queries)
-    print(f"exact: {1e3 * exact_time:.3f} ms a query, in batches of {len(queries)}")
-    print(
-        f"{'':24}{'build / query':>14}{'query / exact':>15}{'recall':>8}"
-        f"{'pays after':>18}"
-    )
     indices = [
         HNSWIndex(ef_search=64),
         HNSWIndex(ef_search=256),
@@ -97,16 +92,47 @@ def compare_approximate(queries: np.ndarray, gallery: np.ndarray) -> None:
     ]
     if len(gallery) >= 50_000:
         indices.append(IVFPQIndex())
-    for index in indices:
-        build = seconds_of(lambda index=index: index.fit(gallery, queries))
-        took = seconds_of(lambda index=index: index.search(queries, K)) / len(queries)
-        saved = exact_time - took
-        pays = f"{build / saved:,.0f} queries" if saved > 0 else "never"
+    builds = [
+        seconds_of(lambda index=index: index.fit(gallery, queries)) for index in indices
+    ]
+    exact = ExactIndex().fit(gallery)
+    contestants = [exact, *indices]
+    single = queries[:N_SINGLE]
+    for name, asked in (
+        (f"in batches of {len(queries)}", [queries]),
+        ("one at a time", np.split(single, len(single))),
+    ):
+        times = search_in_turn(contestants, asked, rounds)
+        exact_time = times[0]
+        print(f"{name}: exact {1e3 * exact_time:.3f} ms a query")
         print(
-            f"{index!s:24.24}{build / exact_time:14,.0f}{took / exact_time:15.2f}"
-            f"{index.recall_vs_exact_:8.3f}{pays:>18}",
-            flush=True,
+            f"{'':24}{'build / query':>14}{'query / exact':>15}{'recall':>8}"
+            f"{'pays after':>18}"
         )
+        for index, build, took in zip(indices, builds, times[1:], strict=True):
+            saved = exact_time - took
+            pays = f"{build / saved:,.0f} queries" if saved > 0 else "never"
+            print(
+                f"{index!s:24.24}{build / exact_time:14,.0f}{took / exact_time:15.2f}"
+                f"{index.recall_vs_exact_:8.3f}{pays:>18}",
+                flush=True,
+            )
+
+
+def search_in_turn(indices: list, asked: list[np.ndarray], rounds: int) -> list[float]:
+    """Median seconds a query of each index, all of them once, then all again."""
+    n_queries = sum(map(len, asked))
+    times: list[list[float]] = [[] for _ in indices]
+    for index in indices:
+        index.search(asked[0], K)
+    for _ in range(rounds):
+        for index, own in zip(indices, times, strict=True):
+            own.append(
+                seconds_of(
+                    lambda index=index: [index.search(part, K) for part in asked]
+                )
+            )
+    return [float(np.median(own)) / n_queries for own in times]
 
 
 def main() -> None:
@@ -130,7 +156,7 @@ def main() -> None:
     else:
         gallery = gaussian(options.ann_items, 512, 1)
         print(f"\nGaussian vectors (real ones by --data): {gallery.shape}")
-    compare_approximate(queries, gallery)
+    compare_approximate(queries, gallery, options.rounds)
 
 
 if __name__ == "__main__":

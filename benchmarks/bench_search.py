@@ -1,7 +1,8 @@
 """Model choice in one pass against scikit-learn's grid search.
 
-22 candidates (least squares, 20 penalties, Procrustes) in 5 folds. Both run in turn in
-one process on the same candidates and splits, and the scores are compared.
+22 candidates (least squares, 20 penalties, Procrustes) in 5 folds, by r2 and by R@10.
+Both run in turn in one process on the same candidates and splits, and the scores are
+compared. Memory is the peak beyond the data, of each in a fresh process (Linux).
 
     python benchmarks/bench_search.py [--rows 50000] [--repeats 2]
 """
@@ -9,8 +10,11 @@ one process on the same candidates and splits, and the scores are compared.
 from __future__ import annotations
 
 import argparse
-import resource
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, KFold
@@ -22,6 +26,9 @@ from skxmodal import (
     RecallScorer,
 )
 from skxmodal.model_selection import MapperSearchCV
+
+WAYS = {"MapperSearchCV": MapperSearchCV, "GridSearchCV": GridSearchCV}
+ALPHAS = [0.0, *np.logspace(-4, 2, 20)]
 
 
 def make_pairs(n_rows: int, d_x: int = 384, d_y: int = 1280) -> tuple:
@@ -37,30 +44,77 @@ def make_pairs(n_rows: int, d_x: int = 384, d_y: int = 1280) -> tuple:
     return tuple(sides)
 
 
-def peak_memory() -> float:
-    """The largest memory the process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def searches(way: str, scoring: str) -> list[Any]:
+    """The searches that score all 22 candidates."""
+    search, settings = WAYS[way], {"cv": KFold(5), "refit": False}
+    if scoring == "r2":
+        # A search of mappers has those of one class.
+        return [
+            search(LeastSquaresMapper(), {"alpha": ALPHAS}, **settings),
+            search(ProcrustesMapper(), {"n_components": [None]}, **settings),
+        ]
+    grid = [
+        {"mapper": [LeastSquaresMapper()], "mapper__alpha": ALPHAS},
+        {"mapper": [ProcrustesMapper()]},
+    ]
+    settings["scoring"] = RecallScorer(k=10)
+    return [search(CrossModalRetriever(), grid, **settings)]
 
 
-def compare(name: str, searches: dict, X, y, repeats: int) -> None:
-    """Time the searches in turn and print the ratio of the medians."""
-    times: dict[str, list[float]] = {label: [] for label in searches}
+def run(way: str, scoring: str, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The mean scores of all candidates."""
+    fitted = [search.fit(X, y) for search in searches(way, scoring)]
+    return np.concatenate([one.cv_results_["mean_test_score"] for one in fitted])
+
+
+def resident(name: str) -> float:
+    """Resident memory of the process, in MB: now (VmRSS) or its peak (VmHWM)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1024
+    raise SystemExit("Memory is read from /proc, on Linux only.")
+
+
+def print_memory(way: str, scoring: str, n_rows: int) -> None:
+    """Print the peak of memory beyond the data, in this fresh process."""
+    X, y = make_pairs(n_rows)
+    # The peak so far is that of making the data.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    run(way, scoring, X, y)
+    print(f"{resident('VmHWM') - before:.0f}")
+
+
+def memory_of(way: str, scoring: str, n_rows: int) -> str:
+    """The same from a process of its own."""
+    command = [sys.executable, __file__, "--memory-of", way, scoring, str(n_rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def compare(scoring: str, n_rows: int, repeats: int) -> None:
+    """Time both in turn, and print the ratio of the medians and their memory."""
+    X, y = make_pairs(n_rows)
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    scores = {}
     for _ in range(repeats):
-        for label, search in searches.items():
-            before = peak_memory()
+        for way in WAYS:
             start = time.perf_counter()
-            search.fit(X, y)
-            times[label].append(time.perf_counter() - start)
-            grown = peak_memory() - before
-            print(
-                f"  {label:14} {times[label][-1]:8.2f} s, peak memory +{grown:.0f} MB"
-            )
-    ours, reference = (np.median(times[label]) for label in searches)
-    scores = [search.cv_results_["mean_test_score"] for search in searches.values()]
+            scores[way] = run(way, scoring, X, y)
+            times[way].append(time.perf_counter() - start)
+            print(f"  {way:14} {times[way][-1]:8.2f} s", flush=True)
+    ours, reference = (np.median(times[way]) for way in WAYS)
+    mine, theirs = scores.values()
     print(
-        f"{name}: {reference / ours:.0f} times faster, largest difference of scores "
-        f"{np.abs(scores[0] - scores[1]).max():.1e}"
+        f"{scoring} of {len(mine)} candidates x 5 folds, {X.shape} to {y.shape[1]}, "
+        f"float32: {reference / ours:.0f} times faster, largest difference of scores "
+        f"{np.abs(mine - theirs).max():.1e}",
+        flush=True,
     )
+    for way in WAYS:
+        print(
+            f"  {way:14} peak memory +{memory_of(way, scoring, n_rows)} MB", flush=True
+        )
 
 
 def main() -> None:
@@ -70,39 +124,14 @@ def main() -> None:
     parser.add_argument("--rows-of-recall", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--data", help="not used: the pairs are synthetic")
+    parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    alphas = [0.0, *np.logspace(-4, 2, 20)]
-    grid = [
-        {"mapper": [LeastSquaresMapper()], "mapper__alpha": alphas},
-        {"mapper": [ProcrustesMapper()]},
-    ]
-    X, y = make_pairs(arguments.rows)
-    print(f"r2 of {len(alphas)} least-squares maps, {X.shape} to {y.shape[1]}, float32")
-    settings = {"cv": KFold(5), "refit": False}
-    path = {"alpha": alphas}
-    compare(
-        "error, least squares",
-        {
-            "MapperSearchCV": MapperSearchCV(LeastSquaresMapper(), path, **settings),
-            "GridSearchCV": GridSearchCV(LeastSquaresMapper(), path, **settings),
-        },
-        X,
-        y,
-        arguments.repeats,
-    )
-    X, y = X[: arguments.rows_of_recall], y[: arguments.rows_of_recall]
-    print(f"R@10 of 22 retrievers, {X.shape} to {y.shape[1]}, float32")
-    settings["scoring"] = RecallScorer(k=10)
-    compare(
-        "R@10",
-        {
-            "MapperSearchCV": MapperSearchCV(CrossModalRetriever(), grid, **settings),
-            "GridSearchCV": GridSearchCV(CrossModalRetriever(), grid, **settings),
-        },
-        X,
-        y,
-        arguments.repeats,
-    )
+    if arguments.memory_of:
+        way, scoring, n_rows = arguments.memory_of
+        print_memory(way, scoring, int(n_rows))
+        return
+    compare("r2", arguments.rows, arguments.repeats)
+    compare("R@10", arguments.rows_of_recall, arguments.repeats)
 
 
 if __name__ == "__main__":
