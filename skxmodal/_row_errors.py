@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,19 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _num_samples, check_consistent_length
 
+from skxmodal._validation import is_dask
+
+_LARGEST = int(np.finfo(np.float64).max)
+_NO_FLOATS = (
+    str,
+    bytes,
+    complex,
+    dt.date,
+    dt.timedelta,
+    np.complexfloating,
+    np.datetime64,
+    np.timedelta64,
+)
 _NOT_FINITE = ("contains NaN", "contains infinity")
 
 
@@ -25,8 +39,11 @@ def rows_named(**sides: Any) -> Iterator[None]:
     ------
     ValueError
         The error of the block, in words of its own where numbers are complex, not
-        finite or no numbers.
+        finite or no numbers; or, before the block, if a value is masked or would
+        become a number that it is not: a text, a date, a number of more than 64 bits.
     """
+    for name, rows in sides.items():
+        check_kind(rows, name)
     try:
         yield
     except ValueError as error:
@@ -35,6 +52,69 @@ def rows_named(**sides: Any) -> Iterator[None]:
             if message:
                 raise ValueError(message) from error
         raise
+
+
+def check_kind(rows: Any, name: str) -> None:
+    """Check that no value is masked, a text, a date or beyond float64.
+
+    NumPy makes numbers of all of these without a word.
+
+    Raises
+    ------
+    ValueError
+        If there is such a value.
+    """
+    if not isinstance(rows, np.ndarray | list | tuple) and not _is_odd_frame(rows):
+        return
+    if np.ma.is_masked(rows):
+        masked = np.ma.getmaskarray(rows).reshape(len(rows), -1).any(axis=1)
+        raise ValueError(
+            f"{name} has masked values in {masked.sum()} of {len(rows)} rows, the "
+            f"first in row {masked.argmax()}. Leave those rows out, on both sides, or "
+            f"fill them: {name}.filled(value)."
+        )
+    try:
+        values = np.asarray(rows)
+    except (TypeError, ValueError, RuntimeError):
+        return
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    if kind in "USMm" or (kind == "f" and size > 8):
+        raise ValueError(
+            f"{name} has dtype {values.dtype}, from row 0 on. Give embeddings: numbers "
+            f"of at most 64 bits, such as {name}.astype(float) where that is meant."
+        )
+    if kind == "O" and values.ndim:
+        _check_objects(values, name)
+
+
+def _check_objects(values: np.ndarray, name: str) -> None:
+    for row, numbers in enumerate(values):
+        for value in np.ravel(numbers):
+            if not _is_float(value):
+                raise ValueError(
+                    f"{value!r:.40} is no number of 64 bits. Row {row} of {name} is "
+                    "the first that holds something other than numbers. Give "
+                    "embeddings: rows of numbers alone."
+                )
+
+
+def _is_odd_frame(rows: Any) -> bool:
+    """Whether a frame has columns of other things than numbers."""
+    dtypes = getattr(rows, "dtypes", None)
+    if dtypes is None or not hasattr(rows, "columns") or is_dask(rows):
+        return False
+    return any(
+        not dtype.is_numeric()
+        if hasattr(dtype, "is_numeric")
+        else getattr(dtype, "kind", "O") not in "biuf"
+        for dtype in dtypes
+    )
+
+
+def _is_float(value: Any) -> bool:
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST
+    return not isinstance(value, _NO_FLOATS)
 
 
 def check_pairing(X: Any, y: Any, groups: Any = None) -> None:

@@ -803,7 +803,8 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
         return_distance: bool,
     ) -> tuple[NDArray[Any], NDArray[np.int64]] | NDArray[np.int64]:
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
-        if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
+        whole = isinstance(n_neighbors, Integral) and not isinstance(n_neighbors, bool)
+        if not whole or n_neighbors < 1:
             raise ValueError(
                 f"n_neighbors must be an integer of at least 1, got {n_neighbors!r}."
             )

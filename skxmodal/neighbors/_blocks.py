@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skxmodal._row_errors import check_kind
 from skxmodal.neighbors._blas import one_thread
 
 Vectors: TypeAlias = NDArray[Any]
@@ -30,8 +31,8 @@ def check_vectors(queries: ArrayLike, gallery: ArrayLike) -> tuple[Vectors, Vect
     Raises
     ------
     ValueError
-        If a side is not 2-D, has no row or no column, holds no real numbers, or the
-        widths differ.
+        If a side is not 2-D, has no row or no column, holds masked values or no real
+        numbers, or the widths differ.
     """
     queries, gallery = check_rows(queries, "queries"), check_rows(gallery, "gallery")
     if queries.shape[1] != gallery.shape[1]:
@@ -48,7 +49,8 @@ def check_rows(vectors: ArrayLike, name: str) -> Vectors:
     Raises
     ------
     ValueError
-        If they are not 2-D, have no row or no column, or hold no real numbers.
+        If they are not 2-D, have no row or no column, or hold masked values or no
+        real numbers.
     """
     if hasattr(vectors, "toarray"):
         raise ValueError(f"{name} are sparse; give {name}.toarray().")
@@ -63,6 +65,7 @@ def check_rows(vectors: ArrayLike, name: str) -> Vectors:
         raise ValueError(
             f"{name} must hold real numbers, got dtype {vectors.dtype}.{advice}"
         )
+    check_kind(vectors, name)
     return vectors
 
 

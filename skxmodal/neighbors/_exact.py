@@ -117,7 +117,8 @@ def check_n_neighbors(k: Any, n_items: int) -> int:
     ValueError
         If it is no integer from 1 to the gallery's size.
     """
-    if not isinstance(k, Integral) or not 1 <= int(k) <= n_items:
+    whole = isinstance(k, Integral) and not isinstance(k, bool)
+    if not whole or not 1 <= int(k) <= n_items:
         raise ValueError(
             f"k must be an integer from 1 to the gallery's size, {n_items}, got {k!r}."
         )

@@ -384,6 +384,12 @@ def with_value(rows: np.ndarray, value: Any) -> np.ndarray:
     return changed
 
 
+def with_object(rows: np.ndarray, value: Any) -> np.ndarray:
+    changed = rows.astype(object)
+    changed[3, 1] = value
+    return changed
+
+
 def read_only(rows: np.ndarray) -> np.ndarray:
     rows = rows.copy()
     rows.flags.writeable = False
@@ -391,6 +397,7 @@ def read_only(rows: np.ndarray) -> np.ndarray:
 
 
 NOT_FINITE = "1 of the 40 rows of {side} hold such a number, row 3 the first. Leave"
+OF_OTHER_KIND = "{side} has dtype .*numbers of at most 64 bits"
 # From sound rows to what is given, and the words it is refused with, if it is.
 ARRAYS: dict[str, tuple[Callable[[np.ndarray], Any], str | None]] = {
     "NaN": (lambda rows: with_value(rows, np.nan), NOT_FINITE),
@@ -409,6 +416,34 @@ ARRAYS: dict[str, tuple[Callable[[np.ndarray], Any], str | None]] = {
         lambda rows: rows + 0j,
         r"{side} has dtype complex128. Give real columns, such as numpy\.hstack",
     ),
+    "A complex number among objects": (
+        lambda rows: with_object(rows, 1j),
+        "Row 3 of {side} is the first that holds something other than numbers. Give",
+    ),
+    "Numbers written as text": (lambda rows: rows.astype(str), OF_OTHER_KIND),
+    "Text among objects": (
+        lambda rows: with_object(rows, "1"),
+        "Row 3 of {side} is the first that holds something other than numbers. Give",
+    ),
+    "Dates": (lambda rows: rows.astype("M8[s]"), OF_OTHER_KIND),
+    "Durations": (lambda rows: rows.astype("m8[s]"), OF_OTHER_KIND),
+    "A frame with a column of dates": (
+        lambda rows: pd.DataFrame(rows).astype({1: "M8[s]"}).rename(columns=str),
+        "Row 0 of {side} is the first that holds something other than numbers. Give",
+    ),
+    "Numbers of more than 64 bits": (
+        lambda rows: rows.astype(np.longdouble),
+        OF_OTHER_KIND,
+    ),
+    "An integer beyond float64": (
+        lambda rows: with_object(rows, 10**400),
+        "Row 3 of {side} is the first that holds something other than numbers. Give",
+    ),
+    "A masked value": (
+        lambda rows: np.ma.masked_array(rows, rows != with_value(rows, 9)),
+        "{side} has masked values in 1 of 40 rows, the first in row 3. Leave",
+    ),
+    "A mask of nothing": (lambda rows: np.ma.masked_array(rows), None),
     "Bools": (lambda rows: rows.astype(bool), None),
     "Integers": (lambda rows: rows.astype(np.int16), None),
     "Halves": (lambda rows: rows.astype(np.float16), None),
@@ -524,6 +559,15 @@ VECTORS = {
     "Numbers as objects": r"dtype object.*astype\(float\)",
     "A sparse array": "toarray",
     "Complex numbers": r"real numbers, got dtype complex128",
+    "A complex number among objects": r"dtype object.*astype\(float\)",
+    "Numbers written as text": "real numbers, got dtype <U",
+    "Text among objects": r"dtype object.*astype\(float\)",
+    "Dates": "real numbers, got dtype datetime64",
+    "Durations": "real numbers, got dtype timedelta64",
+    "A frame with a column of dates": "real numbers, got dtype object",
+    "Numbers of more than 64 bits": "queries has dtype .*at most 64 bits",
+    "An integer beyond float64": r"dtype object.*astype\(float\)",
+    "A masked value": "queries has masked values in 1 of 40 rows, the first in row 3",
     "A missing value in a frame": "dtype object|1 of 40 rows",
     "A 3-D array": r"shape \(n, d\).*got shape \(40, 6, 1\)",
     "No rows": r"at least one row.*got shape \(0, 6\)",
@@ -538,6 +582,17 @@ def test_arrays_given_to_the_search(row):
         return
     for ours, expected in zip(top_k(given, X, 3), top_k(X, X, 3), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [True, np.True_])
+def test_true_is_no_number_of_neighbours(k, fitted_search):
+    for search in (
+        lambda: top_k(X, X, k),
+        lambda: fitted_search.kneighbors(X, n_neighbors=k),
+        lambda: fitted_search.inverse_kneighbors(Y, n_neighbors=k),
+    ):
+        with pytest.raises(ValueError, match=r"must be an integer .*got .*True"):
+            search()
 
 
 def shapes(estimator: Any) -> dict[str, tuple[Callable[[], Any], str | None]]:
