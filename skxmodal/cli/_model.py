@@ -116,10 +116,16 @@ class SearchModel(NamedTuple):
         _check_searchable(retriever, path)
         set_encoders(retriever, show_progress=progress.bars)
         if metadata.get("command") == "skxmodal fit":
-            if metadata["command_version"] != METADATA_VERSION:
+            version = metadata.get("command_version")
+            if isinstance(version, int) and version > METADATA_VERSION:
                 raise Stopped(f"{path} was saved by a newer skxmodal. Upgrade it.")
             fields = ("pictures", "captions", "item_of_caption")
-            model = cls(retriever, *(metadata[field] for field in fields))
+            model = cls(retriever, *(metadata.get(field) for field in fields))
+            if version != METADATA_VERSION or not _is_consistent(model):
+                raise Stopped(
+                    f"{path}: the captions and paths that were saved with the model do "
+                    "not fit it. Fit it again with 'skxmodal fit'."
+                )
         else:
             pictures = [Path(item) for item in retriever.gallery_items_ or ()]
             model = cls(retriever, pictures, [], np.empty(0, dtype=np.int64))
@@ -192,6 +198,23 @@ class SearchModel(NamedTuple):
                 f"{path} was saved in Python, without captions. Say where they are: "
                 "--captions PATH, in any layout that 'skxmodal fit' takes."
             )
+
+
+def _is_consistent(model: SearchModel) -> bool:
+    """Whether what was saved beside the retriever belongs to it."""
+    pictures, captions, items = model[1:]
+    n_items = model.retriever._gallery.n_items
+    return (
+        isinstance(pictures, list)
+        and isinstance(captions, list)
+        and isinstance(items, np.ndarray)
+        and len(pictures) == n_items
+        and all(isinstance(picture, Path) for picture in pictures)
+        and all(isinstance(caption, str) for caption in captions)
+        and items.shape == (len(captions),)
+        and items.dtype.kind == "i"
+        and bool(((items >= 0) & (items < n_items)).all())
+    )
 
 
 def _check_searchable(retriever: Any, path: Path) -> None:

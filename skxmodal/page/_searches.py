@@ -62,10 +62,12 @@ class Searches:
             self._rows_of_item[item].append(row)
         self._gallery = retriever._gallery
         self._caption_gallery = caption_gallery
+        # Models saved in Python may mix paths below the working folder with others.
+        pictures = [path.absolute() for path in pictures]
         self._names = _names_below_common_folder(pictures)
         encoder = retriever.target_encoder_
         self.thumbnails = Thumbnails(
-            list(pictures),
+            pictures,
             self._gallery.keys,
             lambda data: encoder.content_keys([data])[0],
         )

@@ -13,10 +13,13 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from skxmodal._pictures import open_picture
+from skxmodal.cli._console import Progress, Stopped
+from skxmodal.cli._model import SearchModel
 from skxmodal.page._app import make_app
 from skxmodal.page._map import SharedMap
 from skxmodal.page._pictures import Thumbnails
 from skxmodal.page._searches import Searches
+from skxmodal.persistence import save
 
 MAX_UPLOAD = 200_000
 MAX_PIXELS = 1_000_000
@@ -327,6 +330,49 @@ def test_names_and_captions_that_are_not_unicode_are_shown(search_model, tmp_pat
     assert described["name"] == "caf\ufffd.png"
     assert "\ufffd odd" in described["captions"]
     searches.close()
+
+
+def test_paths_of_two_kinds_have_names(search_model, monkeypatch):
+    folder = search_model.pictures[0].parent
+    monkeypatch.chdir(folder)
+    pictures = list(search_model.pictures)
+    pictures[1] = pictures[1].relative_to(folder)
+    searches = Searches(
+        search_model.retriever,
+        pictures,
+        search_model.captions,
+        search_model.item_of_caption,
+        search_model.caption_gallery(),
+    )
+    assert searches.describe(0)["name"] == pictures[0].name
+    assert searches.describe(1)["name"] == str(pictures[1])
+    searches.close()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"command_version": None},
+        {"pictures": []},
+        {"pictures": None},
+        {"captions": [3]},
+        {"item_of_caption": np.array([99])},
+        {"item_of_caption": "rows"},
+    ],
+    ids=str,
+)
+def test_metadata_that_do_not_fit_are_one_sentence(search_model, tmp_path, changed):
+    metadata = {
+        "command": "skxmodal fit",
+        "command_version": 1,
+        "pictures": search_model.pictures,
+        "captions": search_model.captions,
+        "item_of_caption": search_model.item_of_caption,
+    }
+    changed_metadata = {**metadata, **changed}
+    save(search_model.retriever, tmp_path / "model", metadata=changed_metadata)
+    with pytest.raises(Stopped, match=r"do not fit it\. Fit it again"):
+        SearchModel.load(tmp_path / "model", Progress(quiet=True))
 
 
 def test_a_failure_of_the_code_is_said_and_not_shown(client, searches, monkeypatch):
