@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
@@ -36,6 +37,12 @@ def item_keys(encoder: Any, items: Any, vectors: NDArray[Any] | None) -> list[by
 
 def check_encoded(vectors: Any, name: str) -> NDArray[Any]:
     """Embeddings as an array, with the rows that have none named."""
+    if issparse(vectors):
+        raise TypeError(
+            f"The encoder of {name} gives a sparse array, which a map can't take. Make "
+            "it dense and short, as make_pipeline(TfidfVectorizer(), "
+            "TruncatedSVD(300)) does."
+        )
     vectors = np.asarray(vectors)
     if vectors.ndim != 2:
         raise ValueError(

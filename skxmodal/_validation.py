@@ -57,14 +57,15 @@ def check_groups(groups: Any, n_samples: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If `groups` is not one label a row, or if a label is missing (NaN, None).
+        If `groups` is not one label a row, if a label is missing (NaN, None), or if
+        some are strings and others are not.
     """
     if _num_samples(groups) != n_samples:
         raise ValueError(
             f"groups has {_num_samples(groups)} labels for {n_samples} rows: "
             "give one label a row."
         )
-    labels = column_or_1d(np.asarray(groups), dtype=None)
+    labels = column_or_1d(as_labels(groups, "groups"), dtype=None)
     missing = np.array([label is None or label != label for label in labels.tolist()])
     if missing.any():
         raise ValueError(
@@ -76,6 +77,19 @@ def check_groups(groups: Any, n_samples: int) -> np.ndarray:
         [numbers.setdefault(label, len(numbers)) for label in labels.tolist()],
         dtype=np.int64,
     )
+
+
+def as_labels(labels: Any, name: str) -> np.ndarray:
+    """Labels as an array, which must not turn numbers into strings."""
+    array = np.asarray(labels)
+    if array.dtype.kind in "US" and isinstance(labels, list | tuple):
+        others = [label for label in labels if not isinstance(label, str | bytes)]
+        if others:
+            raise ValueError(
+                f"Some {name} are strings and others like {others[0]!r}. Give {name} "
+                "of one type."
+            )
+    return array
 
 
 def unit_rows(X: Any) -> np.ndarray:
@@ -111,8 +125,20 @@ def is_dask(items: Any) -> bool:
     )
 
 
+def as_column(items: Any) -> Any:
+    """One column of strings or objects as an array (n,), anything else as it is."""
+    shape = getattr(items, "shape", ())
+    if is_dask(items) or len(shape) != 2 or shape[1] != 1:
+        return items
+    values = items.to_numpy() if hasattr(items, "to_numpy") else items
+    if isinstance(values, np.ndarray) and values.dtype.kind in "OUST":
+        return values[:, 0]
+    return items
+
+
 def is_raw(items: Any) -> bool:
     """Tell raw items (texts, paths, pictures) from rows of numbers."""
+    items = as_column(items)
     if hasattr(items, "columns"):
         return False
     ndim = getattr(items, "ndim", None)
@@ -166,6 +192,7 @@ def check_paired_items(X: Any, y: Any, *, mapper: str) -> None:
 
 
 def _described(items: Any) -> str:
+    items = as_column(items)
     if getattr(items, "ndim", 0) > 2:
         return f"an array of shape {tuple(items.shape)}"
     if isinstance(items, str | bytes | PurePath):

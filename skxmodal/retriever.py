@@ -191,6 +191,7 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
         """
         mapper = self._make_mapper()
         make_index(self.gallery_index)
+        _check_n_neighbors(self.n_neighbors)
         self.hubness_ = make_hubness(self.hubness)
         if y is None:
             raise ValueError(
@@ -739,6 +740,8 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
     def _encode_targets(self, y: Any, *, reset: bool = False) -> NDArray[Any]:
         if self.target_encoder_ is not None:
             return check_encoded(self.target_encoder_.transform(y), "y")
+        if y is None:
+            raise ValueError("y is None. Give targets, one a row.")
         reject_raw_items(y, "y", "target_encoder")
         with rows_named(y=y):
             targets = check_array(
@@ -803,11 +806,7 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
         return_distance: bool,
     ) -> tuple[NDArray[Any], NDArray[np.int64]] | NDArray[np.int64]:
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
-        whole = isinstance(n_neighbors, Integral) and not isinstance(n_neighbors, bool)
-        if not whole or n_neighbors < 1:
-            raise ValueError(
-                f"n_neighbors must be an integer of at least 1, got {n_neighbors!r}."
-            )
+        _check_n_neighbors(n_neighbors)
         if n_neighbors > gallery.n_items:
             raise ValueError(
                 f"Expected n_neighbors <= {gallery.n_items}, the number of items "
@@ -831,3 +830,11 @@ class CrossModalRetriever(RetrieverHTML, DocLinkMixin, TransformerMixin, BaseEst
         if self.query_encoder is not None:
             tags.input_tags = clone(self.query_encoder).__sklearn_tags__().input_tags
         return tags
+
+
+def _check_n_neighbors(n_neighbors: Any) -> None:
+    whole = isinstance(n_neighbors, Integral) and not isinstance(n_neighbors, bool)
+    if not whole or n_neighbors < 1:
+        raise ValueError(
+            f"n_neighbors must be an integer of at least 1, got {n_neighbors!r}."
+        )

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -223,6 +226,68 @@ def test_unfit_mappers_are_refused(pairs):
         CrossModalRetriever(FunctionTransformer()).fit(X, y)
     with pytest.raises(ValueError, match="Unknown index"):
         CrossModalRetriever(gallery_index="quick").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"gallery_index": 3}, TypeError, "name of an index or an index.* got 3"),
+        ({"gallery_index": None}, TypeError, "name of an index or an index.* got None"),
+        ({"n_neighbors": -1}, ValueError, "at least 1, got -1"),
+    ],
+)
+def test_bad_parameters_are_refused_before_anything_is_fitted(
+    pairs, parameters, error, message
+):
+    X, y, _ = pairs
+    search = CrossModalRetriever(**parameters)
+    with pytest.raises(error, match=message):
+        search.fit(X, y)
+    assert not hasattr(search, "mapper_")
+
+
+def test_a_gallery_of_nothing_is_refused(pairs):
+    X, y, _ = pairs
+    search = CrossModalRetriever().fit(X, y)
+    for method in (search.index, search.add):
+        with pytest.raises(ValueError, match="y is None"):
+            method(None)
+
+
+def test_groups_of_two_types_are_refused(pairs):
+    X, y, groups = pairs
+    mixed = [1, "1", *groups[2:].tolist()]
+    with pytest.raises(ValueError, match="Some groups are strings and others like 1"):
+        CrossModalRetriever().fit(X, y, groups=mixed)
+
+
+def test_an_encoder_that_gives_sparse_rows_is_named(pairs):
+    _, y, _ = pairs
+    texts = [f"word{row % 7} other" for row in range(len(y))]
+    search = CrossModalRetriever(query_encoder=TfidfVectorizer())
+    with pytest.raises(TypeError, match=r"encoder of X.*sparse.*TruncatedSVD"):
+        search.fit(texts, y)
+    dense = make_pipeline(TfidfVectorizer(), TruncatedSVD(3, random_state=0))
+    assert search.set_params(query_encoder=dense).fit(texts, y).predict(texts[:1]) >= 0
+
+
+@pytest.mark.parametrize("form", ["frame", "array", "polars"])
+def test_one_column_of_paths_names_the_gallery(pairs, form):
+    X, y, groups = pairs
+    paths = [f"{group}.jpg" for group in groups]
+    column = {
+        "frame": pd.DataFrame({"path": paths}),
+        "array": np.array(paths, dtype=object)[:, None],
+        "polars": pl.DataFrame({"path": paths}),
+    }[form]
+    numbers = FunctionTransformer(
+        lambda rows: y[: len(rows)], feature_names_out=None, check_inverse=False
+    )
+    search = CrossModalRetriever(target_encoder=numbers).fit(X, column)
+    assert search.gallery_ids_.tolist() == list(dict.fromkeys(paths))
+    assert search.gallery_items_ == list(dict.fromkeys(paths))
+    with pytest.raises(ValueError, match="y holds raw items"):
+        CrossModalRetriever().fit(X, column)
 
 
 def test_raw_items_without_an_encoder_are_refused(pairs):

@@ -16,9 +16,58 @@ from typing import Any
 from skxmodal._optional import import_optional
 from skxmodal._torchvision import import_transformers
 from skxmodal.encoders._hub import FILES, download, first_line
+from skxmodal.encoders._packaged import Package, find_packaged
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _quiet = threading.Lock()
+
+
+def find_model(
+    model: str | os.PathLike[str],
+    packages: dict[str, Package],
+    revision: str | None,
+    trust_remote_code: bool,
+) -> Path:
+    """Path of a packaged model, or folder of a checkpoint.
+
+    Parameters
+    ----------
+    model : str or path
+        A local folder, a packaged model's name, or an id on the Hugging Face hub.
+    packages : dict of str to Package
+        The packaged models of one kind.
+    revision : str or None
+        Branch, tag or commit on the hub; None takes the default branch.
+    trust_remote_code : bool
+        Whether the checkpoint's own Python code is fetched as well.
+
+    Returns
+    -------
+    path : pathlib.Path
+        A local folder, or a packaged model's file.
+
+    Raises
+    ------
+    ValueError
+        If there is a `revision` and the model isn't on the hub.
+    OSError
+        If there is no such model.
+    """
+    local = Path(model).expanduser().is_dir()
+    if revision is not None and (local or model in packages):
+        raise ValueError(
+            f"revision={revision!r}, but {str(model)!r} is "
+            f"{'a local folder' if local else 'a packaged model'}, which has one "
+            "version. Leave revision out, or pass an id of the hub as model."
+        )
+    if not local and model in packages:
+        return find_packaged(str(model), packages)
+    try:
+        return locate(model, revision, trust_remote_code)
+    except OSError as error:
+        if isinstance(model, str) and "/" not in model:
+            error.add_note(f"The packaged models are {', '.join(sorted(packages))}.")
+        raise
 
 
 def locate(

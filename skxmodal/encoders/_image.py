@@ -11,14 +11,14 @@ from typing import Any
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skxmodal.encoders._backends import BACKENDS
-from skxmodal.encoders._checkpoints import digest, locate, read_json
+from skxmodal.encoders._checkpoints import digest, find_model, read_json
 from skxmodal.encoders._devices import DTYPES, resolve_device
 from skxmodal.encoders._image_model import (
     ImageModel,
     load_efficientnet_lite,
     load_image_model,
 )
-from skxmodal.encoders._packaged import LITE_SIZES, PICTURE_MODELS, find_packaged
+from skxmodal.encoders._packaged import LITE_SIZES, PICTURE_MODELS
 from skxmodal.encoders._pictures import PictureEncoder
 
 
@@ -41,7 +41,8 @@ class ImageEncoder(PictureEncoder):
         the class token where there is one, and the mean elsewhere. The packaged
         networks have the mean only.
     revision : str, default=None
-        Branch, tag or commit of a model on the hub. By default its main branch.
+        Branch, tag or commit of a model on the hub, and of none else. By default its
+        main branch.
     on_error : {"raise", "nan"}, default="raise"
         What to do with a picture that can't be read: raise an error that names its row
         and path, or keep its row as NaN and warn with their count and paths.
@@ -141,12 +142,14 @@ class ImageEncoder(PictureEncoder):
         self.trust_remote_code = trust_remote_code
 
     def _is_packaged(self) -> bool:
-        return self.model in PICTURE_MODELS and not Path(self.model).is_dir()
+        return (
+            self.model in PICTURE_MODELS and not Path(self.model).expanduser().is_dir()
+        )
 
     def _path(self) -> Path:
-        if self._is_packaged():
-            return find_packaged(str(self.model), PICTURE_MODELS)
-        return locate(self.model, self.revision, self.trust_remote_code)
+        return find_model(
+            self.model, PICTURE_MODELS, self.revision, self.trust_remote_code
+        )
 
     def _settings(self) -> dict[str, Any]:
         return {

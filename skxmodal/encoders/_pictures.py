@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from contextlib import closing
 from hashlib import blake2b
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from skxmodal._content import content_keys, hash_file
 from skxmodal._pictures import PictureError, open_picture
 from skxmodal._progress import Progress
+from skxmodal._warnings import warn_user
 from skxmodal.encoders._base import BaseEncoder
 from skxmodal.encoders._cache import resolve_cache
 from skxmodal.encoders._image_model import ImageModel
@@ -138,11 +138,10 @@ class PictureEncoder(BaseEncoder):
             else f"row {start + row}"
             for row in rows
         ]
-        warnings.warn(
+        warn_user(
             f"{len(rows)} of {len(items)} pictures can't be read and are rows of NaN: "
             + "; ".join(named),
             UserWarning,
-            stacklevel=3,
         )
 
     def __sklearn_tags__(self) -> Any:

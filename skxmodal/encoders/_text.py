@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from numbers import Integral
@@ -16,12 +15,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skxmodal._content import content_keys
 from skxmodal._progress import Progress
+from skxmodal._warnings import warn_user
 from skxmodal.encoders._backends import BACKENDS
 from skxmodal.encoders._base import BaseEncoder
-from skxmodal.encoders._checkpoints import digest, locate
+from skxmodal.encoders._checkpoints import digest, find_model
 from skxmodal.encoders._devices import DTYPES, resolve_device
 from skxmodal.encoders._items import as_texts
-from skxmodal.encoders._packaged import TEXT_MODELS, find_packaged
+from skxmodal.encoders._packaged import TEXT_MODELS
 from skxmodal.encoders._text_model import TextModel, load_text_model, load_tokenizer
 from skxmodal.encoders._threads import in_threads
 
@@ -44,7 +44,8 @@ class TextEncoder(BaseEncoder):
         or the maximum of each feature. "auto" follows the checkpoint, and takes the
         mean where it says nothing.
     revision : str, default=None
-        Branch, tag or commit of a model on the hub. By default its main branch.
+        Branch, tag or commit of a model on the hub, and of none else. By default its
+        main branch.
     max_length : int, default=None
         Number of tokens of a text that are read, special ones included. By default
         what the checkpoint says. Texts that are cut are counted in a warning,
@@ -163,9 +164,9 @@ class TextEncoder(BaseEncoder):
         return content_keys(items, kind="text")
 
     def _folder(self) -> Path:
-        if self.model in TEXT_MODELS and not Path(self.model).is_dir():
-            return find_packaged(str(self.model), TEXT_MODELS)
-        return locate(self.model, self.revision, self.trust_remote_code)
+        return find_model(
+            self.model, TEXT_MODELS, self.revision, self.trust_remote_code
+        )
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -217,12 +218,11 @@ class TextEncoder(BaseEncoder):
         _, n_tokens = load_tokenizer(
             self._folder(), self.max_length, self.prompt, self.trust_remote_code
         )
-        warnings.warn(
+        warn_user(
             f"{len(rows)} of {len(items)} texts, row {start + rows[0]} the first, are "
             f"longer than the {n_tokens} tokens that the model reads and were cut. "
             "Shorten or split them, or raise max_length where the model can read more.",
             UserWarning,
-            stacklevel=3,
         )
 
     def __sklearn_tags__(self) -> Any:

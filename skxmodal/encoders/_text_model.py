@@ -260,8 +260,17 @@ def load_tokenizer(
     }
     with quiet():
         path = str(parts.transformer)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
         config = transformers.AutoConfig.from_pretrained(path, **options)
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
+        except (ImportError, OSError, ValueError) as error:
+            if any(hasattr(each, "vocab_size") for each in _parts_of(config)):
+                raise
+            raise OSError(
+                f"{path!r} holds a {config.model_type!r} network and no tokeniser, so "
+                "it reads no texts. Pass a model of texts, or encode pictures with "
+                "ImageEncoder."
+            ) from error
     limit = _limit(tokenizer, config)
     if max_length is None:
         return tokenizer, min(parts.max_length or limit, limit)
@@ -282,10 +291,15 @@ def load_tokenizer(
     return tokenizer, max_length
 
 
+def _parts_of(config: Any) -> list[Any]:
+    """A configuration, and that of the part of it that reads texts."""
+    inner = [getattr(config, name, None) for name in ("text_config", "encoder")]
+    return [config, *(part for part in inner if part is not None)]
+
+
 def _limit(tokenizer: Any, config: Any) -> int:
     """Most tokens that the network has positions for."""
-    for part in ("text_config", "encoder"):
-        config = getattr(config, part, config)
+    config = _parts_of(config)[-1]
     positions = getattr(config, "max_position_embeddings", None) or _NO_LIMIT
     if config.model_type in POSITIONS_AFTER_PADDING:
         positions -= (config.pad_token_id or 0) + 1

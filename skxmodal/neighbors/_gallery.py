@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from skxmodal._content import group_items
-from skxmodal._validation import is_raw
+from skxmodal._validation import as_column, as_labels, is_raw
 from skxmodal.neighbors._exact import top_k
 from skxmodal.neighbors._index import Index, make_index
 
@@ -175,25 +175,12 @@ def name_items(
 ) -> NDArray[Any]:
     """Name of each item: as given, its path, or else its row counted from start."""
     if names is not None:
-        chosen = _as_names(names)[first_rows]
+        chosen = as_labels(names, "ids")[first_rows]
         return chosen.astype(object) if chosen.dtype.kind in "US" else chosen
     items = raw_items(y, first_rows)
     if items is not None:
         return np.array([os.fspath(item) for item in items], dtype=object)
     return first_rows + start
-
-
-def _as_names(ids: Any) -> NDArray[Any]:
-    """Ids as an array, which must not turn numbers into strings."""
-    names = np.asarray(ids)
-    if names.dtype.kind in "US" and isinstance(ids, list | tuple):
-        others = [name for name in ids if not isinstance(name, str | bytes)]
-        if others:
-            raise ValueError(
-                f"Some ids are strings and others like {others[0]!r}. Give ids of one "
-                "type."
-            )
-    return names
 
 
 def _kind(name: Any) -> str:
@@ -211,8 +198,9 @@ def raw_items(y: Any, rows: NDArray[np.intp]) -> list[Any] | None:
     """The items of the rows as strings, where each is a string or a path."""
     if not is_raw(y):
         return None
+    y = as_column(y)
     if hasattr(y, "to_numpy"):
-        y = y.to_numpy().ravel()
+        y = y.to_numpy()
     items = [y[row] for row in rows]
     if all(isinstance(item, str | os.PathLike) for item in items):
         return [os.fspath(item) for item in items]
@@ -224,7 +212,7 @@ def check_ids(keys: list[bytes], ids: ArrayLike | None) -> NDArray[np.intp]:
     first_rows, item_of_row = group_items(keys)
     if ids is None:
         return first_rows
-    names = _as_names(ids)
+    names = as_labels(ids, "ids")
     if names.shape != (len(keys),):
         raise ValueError(
             f"ids must have one name for each of the {len(keys)} rows of y, got shape "

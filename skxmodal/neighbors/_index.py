@@ -245,6 +245,8 @@ def make_index(spec: str | Index = "exact") -> Index:
     ------
     ValueError
         If the name is unknown.
+    TypeError
+        If the object is no index.
 
     Examples
     --------
@@ -254,6 +256,11 @@ def make_index(spec: str | Index = "exact") -> Index:
     3
     """
     if not isinstance(spec, str):
+        if not (hasattr(spec, "fit") and hasattr(spec, "search")):
+            raise TypeError(
+                "Expected the name of an index or an index, with fit and search, got "
+                f"{spec!r:.60}. Pass one of {sorted(INDICES)}, or an index."
+            )
         return spec
     if spec not in INDICES:
         raise ValueError(f"Unknown index {spec!r}; the known are {sorted(INDICES)}.")

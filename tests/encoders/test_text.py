@@ -504,6 +504,39 @@ def test_cuda_where_there_is_none(tiny_bert):
             encoder(tiny_bert, device="cuda").transform(["a"])
 
 
+def test_a_revision_is_of_models_on_the_hub(tiny_bert, tiny_vit, pictures):
+    from skxmodal.encoders import ImageEncoder
+
+    for model, kind in ((tiny_bert, "local folder"), ("all-MiniLM-L6-v2", "packaged")):
+        with pytest.raises(ValueError, match=f"revision='v2'.* {kind}"):
+            encoder(model, revision="v2").transform(["a"])
+    for model, kind in ((tiny_vit, "local folder"), ("efficientnet-lite0", "packaged")):
+        own = ImageEncoder(model, revision="v2", cache=False)
+        with pytest.raises(ValueError, match=f"revision='v2'.* {kind}"):
+            own.transform(pictures)
+
+
+def test_a_mistyped_name_is_answered_with_the_packaged_ones():
+    from skxmodal.encoders import ImageEncoder
+
+    for own in (encoder("all-minilm"), ImageEncoder("efficientnet-lite1", cache=False)):
+        with pytest.raises(OSError, match="no local folder") as caught:
+            own.fingerprint()
+        assert "packaged models are" in caught.value.__notes__[0]
+        assert type(own)().model in caught.value.__notes__[0]
+
+
+def test_a_model_of_pictures_reads_no_texts(tiny_vit):
+    with pytest.raises(OSError, match=r"'vit' network and no tokeniser.*ImageEncoder"):
+        encoder(tiny_vit).transform(["a"])
+
+
+def test_warnings_point_at_the_caller(tiny_bert):
+    with pytest.warns(UserWarning, match="were cut") as caught:
+        encoder(tiny_bert).transform(["dog " * 40])
+    assert caught[0].filename == __file__
+
+
 def test_a_changed_parameter_takes_effect(tiny_bert, tiny_clip):
     own = encoder(tiny_bert)
     before = own.transform(["a dog"])
