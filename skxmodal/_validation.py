@@ -127,7 +127,7 @@ def is_dask(items: Any) -> bool:
 
 def as_column(items: Any) -> Any:
     """One column of strings or objects as an array (n,), anything else as it is."""
-    shape = getattr(items, "shape", ())
+    shape: Any = getattr(items, "shape", ())
     if is_dask(items) or len(shape) != 2 or shape[1] != 1:
         return items
     values = items.to_numpy() if hasattr(items, "to_numpy") else items
