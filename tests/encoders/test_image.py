@@ -338,13 +338,9 @@ def test_images_that_cannot_be_decoded_name_their_row(tiny_vit, files):
 def test_the_key_of_an_image_is_that_of_its_decoded_self(tiny_vit, pictures, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = tmp_path / "a.png"
-    # Metadata may stand behind the pixels, where it is read with them.
+    path = tmp_path / "a.tiff"
+    # Pillow turns a TIFF as it decodes it, and forgets the orientation then.
     Image.fromarray(pictures[0]).save(path, exif=exif)
-    data = path.read_bytes()
-    start = data.index(b"eXIf") - 4
-    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
-    path.write_bytes(data[:start] + data[end:-12] + data[start:end] + data[-12:])
     with Image.open(path) as fresh, Image.open(path) as decoded:
         decoded.load()
         first, second = encoder(tiny_vit).content_keys([fresh, decoded])
