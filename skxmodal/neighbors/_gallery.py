@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -98,24 +97,25 @@ class Gallery:
         return index
 
     def _change_index(
-        self, vectors: NDArray[Any] | None, change: Callable[[Index], Any]
+        self, vectors: NDArray[Any] | None, method: str, argument: NDArray[Any]
     ) -> None:
         """Take other vectors, None for those that the index has once it is changed."""
         if vectors is None:
-            change(self.index)
+            getattr(self.index, method)(argument)
             self.vectors = self.index.vectors_  # type: ignore[attr-defined]
             return
-        if self._corrected:
-            # Some corrections depend on the gallery as a whole.
+        # Some corrections depend on the gallery as a whole; some indices can't change.
+        if self._corrected or not hasattr(self.index, method):
             self.index = self._built(vectors)
         else:
-            change(self.index)
+            getattr(self.index, method)(argument)
         self.vectors = vectors
 
     @property
     def _shares_vectors(self) -> bool:
         """Whether the index holds these very vectors, so that memory has them once."""
-        return getattr(self.index, "vectors_", None) is self.vectors
+        shared = getattr(self.index, "vectors_", None) is self.vectors
+        return shared and hasattr(self.index, "add") and hasattr(self.index, "remove")
 
     def add(self, vectors: NDArray[Any], ids: NDArray[Any], keys: list[bytes]) -> None:
         """Append items whose ids and keys are new."""
@@ -138,7 +138,7 @@ class Gallery:
         longer = None
         if not self._shares_vectors:
             longer = np.concatenate([self.vectors, vectors])
-        self._change_index(longer, lambda index: index.add(vectors))
+        self._change_index(longer, "add", vectors)
         self.ids = np.concatenate([self.ids, ids])
         self.keys = self.keys + keys
 
@@ -164,7 +164,7 @@ class Gallery:
                 "with index(y) instead. Nothing was removed."
             )
         rest = None if self._shares_vectors else self.vectors[kept]
-        self._change_index(rest, lambda index: index.remove(np.flatnonzero(gone)))
+        self._change_index(rest, "remove", np.flatnonzero(gone))
         self.ids = self.ids[kept]
         self.keys = [self.keys[row] for row in kept]
         return kept

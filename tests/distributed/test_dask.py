@@ -42,6 +42,7 @@ from skxmodal import (
     TextEncoder,
 )
 from skxmodal._dask import block_names, block_results, reduce_blocks
+from skxmodal.datasets import make_paired_embeddings
 from skxmodal.distributed import (
     ShardedIndex,
     ShardError,
@@ -600,6 +601,24 @@ def test_stores_of_vectors(client: Client, vectors: Any, tmp_path: Path) -> None
         gallery,
     ):
         assert_array_equal(ShardedIndex().fit(source).search(queries, 5)[1], expected)
+
+
+def test_a_retriever_whose_gallery_lies_in_shards(client: Client) -> None:
+    X, y = make_paired_embeddings(n_pairs=300, random_state=0)
+    usual = CrossModalRetriever().fit(X[:250], y[:250])
+    spread = CrossModalRetriever(gallery_index=ShardedIndex()).fit(X[:250], y[:250])
+    for change in (
+        lambda search: search,
+        lambda search: search.add(y[250:]),
+        lambda search: search.remove([3, 260]),
+        lambda search: search.index(y[100:200]),
+    ):
+        change(usual), change(spread)
+        assert_array_equal(spread.gallery_ids_, usual.gallery_ids_)
+        for ours, theirs in zip(
+            spread.kneighbors(X[:40]), usual.kneighbors(X[:40]), strict=True
+        ):
+            assert_allclose(ours, theirs, atol=1e-12)
 
 
 def test_one_faiss_index_a_shard(client: Client) -> None:

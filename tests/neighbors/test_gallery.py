@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from skxmodal import CrossModalRetriever, LeastSquaresMapper
 from skxmodal._content import content_keys
 from skxmodal._validation import unit_rows
 from skxmodal.datasets import make_paired_embeddings
-from skxmodal.neighbors import IVFIndex
+from skxmodal.neighbors import ExactIndex, IVFIndex
 from skxmodal.neighbors._gallery import Gallery
 
 
@@ -69,6 +70,34 @@ def test_vectors_are_in_memory_once(vectors):
     gallery.remove([2, 11])
     assert gallery.index.vectors_ is gallery.vectors
     np.testing.assert_array_equal(gallery.vectors, np.delete(vectors, [2, 11], axis=0))
+
+
+class FixedIndex:
+    """An index that can't change."""
+
+    def fit(self, rows):
+        self.exact = ExactIndex().fit(rows)
+        self.vectors_ = self.exact.vectors_
+        return self
+
+    def search(self, queries, k):
+        return self.exact.search(queries, k)
+
+    @property
+    def n_items(self):
+        return self.exact.n_items
+
+
+def test_an_index_that_cannot_change_is_built_anew(vectors):
+    gallery = make_gallery(vectors[:15], index=FixedIndex())
+    new = vectors[15:]
+    gallery.add(new, np.arange(15, 20), content_keys(new))
+    assert gallery.n_items == gallery.index.n_items == 20
+    assert_array_equal(gallery.search(vectors, 1)[1].ravel(), np.arange(20))
+    assert_array_equal(gallery.remove([3, 4]), np.delete(np.arange(20), [3, 4]))
+    assert gallery.n_items == gallery.index.n_items == 18
+    rows = gallery.search(vectors[[2, 5, 19]], 1)[1].ravel()
+    assert_array_equal(gallery.ids[rows], [2, 5, 19])
 
 
 def test_what_the_index_refuses_is_not_in_the_gallery(vectors):
