@@ -166,7 +166,7 @@ def test_scores_are_of_the_type_declared(
 
 def test_what_is_no_index_or_no_gallery(client: Client, gallery: np.ndarray) -> None:
     for wrong in (5, ExactIndex, None):
-        with pytest.raises(TypeError, match=r"index must be a name .*ExactIndex\(\)"):
+        with pytest.raises(TypeError, match="with fit and search,"):
             ShardedIndex(wrong).fit(lazy(gallery))
     with pytest.raises(NotFittedError):
         _ = ShardedIndex().n_items

@@ -119,7 +119,9 @@ def test_memory_stays_flat_over_an_iterator(tiny_bert, tmp_path):
         encoder.transform(texts(n_texts), out=tmp_path / "vectors.npy")
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+    # A quarter of what the further vectors alone would take; the rest of the process
+    # leaves garbage behind that comes to less.
+    assert peaks[1] - peaks[0] < 36_000 * 16 * 4 / 4
 
 
 def test_equal_items_of_different_blocks_come_from_the_cache(tiny_bert, tmp_path):

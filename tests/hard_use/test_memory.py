@@ -177,7 +177,12 @@ sys.stdout.write(f"{bound / MIB:.0f} MiB")
 
 
 def run(operation: str, hubness: str) -> subprocess.CompletedProcess[str]:
-    environment = {"OMP_NUM_THREADS": "2", "PATH": ""}
+    environment = {
+        "OMP_NUM_THREADS": "2",
+        "PATH": "",
+        # Large arrays go back to the system when they are let go.
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+    }
     return subprocess.run(
         [sys.executable, "-c", _CHILD, operation, hubness],
         capture_output=True,

@@ -231,7 +231,7 @@ def test_code_of_a_hub_is_not_run_unless_asked(tmp_path):
 
 
 @register
-class LengthEncoder(BaseEstimator):
+class PowerEncoder(BaseEstimator):
     """An encoder of somebody's own: how long each text is."""
 
     def __init__(self, power=1.0):
@@ -247,7 +247,7 @@ class LengthEncoder(BaseEstimator):
 def test_an_encoder_of_ones_own(pairs, tmp_path):
     texts = ["x" * (1 + i) for i in range(60)]
     fitted = CrossModalRetriever(
-        LeastSquaresMapper(alpha=0.1), query_encoder=LengthEncoder(power=0.5)
+        LeastSquaresMapper(alpha=0.1), query_encoder=PowerEncoder(power=0.5)
     ).fit(texts, pairs[1][:60])
     again = load(save(fitted, tmp_path / "model"))
     assert_array_equal(again.predict(texts), fitted.predict(texts))
