@@ -22,6 +22,10 @@ _BLOCK_BYTES_A_COLUMN = 32_768
 # Below this 1-norm condition number of the correlations, float32 products of centred
 # rows keep a least-squares fit within 1e-4 of float64 (docs/decisions/0010).
 _FLOAT32_CONDITION = 1e5
+# Below this ratio of the singular values of X'y, they keep its polar factor so.
+_FLOAT32_CROSS_CONDITION = 3.5e4
+# A sample of rows that is this far beyond the limit needs no look at all of them.
+_SAMPLE_SLACK = 10.0
 _FLOAT32_RANGE = (1e-12, 1e12)
 _PROBE_ROWS_PER_COLUMN = 3
 # Products of fewer columns take so little time that float64 is none the slower.
@@ -180,17 +184,44 @@ def float32_suffices(xp: Any, *sides: Any, w: np.ndarray | None = None) -> bool:
     return True
 
 
+def cross_suffices(xy: np.ndarray, slack: float = 1.0) -> bool:
+    """Tell whether a polar factor of X'y, from products in float32, loses little."""
+    rows, columns = xy.any(axis=1), xy.any(axis=0)
+    if not (rows.all() and columns.all()):
+        xy = xy[rows][:, columns]
+    size = max(xy.max(initial=0.0), -xy.min(initial=0.0))
+    if not 0 < size < np.inf:
+        return False
+    xy = xy / size
+    squares = np.linalg.eigvalsh(xy @ xy.T if xy.shape[0] <= xy.shape[1] else xy.T @ xy)
+    limit = slack * _FLOAT32_CROSS_CONDITION
+    return bool(squares[0] * limit**2 > squares[-1])
+
+
+def cross_may_suffice(xp: Any, X: Any, y: Any, w: np.ndarray | None) -> bool:
+    """Tell from a sample whether `cross_suffices` is worth all rows' products."""
+    present = np.arange(X.shape[0]) if w is None else np.flatnonzero(w)
+    n_probed = _PROBE_ROWS_PER_COLUMN * X.shape[1]
+    every = present[:: max(len(present) // max(n_probed, 1), 1)]
+    x_probe, y_probe = (_convert_to_numpy(take(side, every), xp) for side in (X, y))
+    for probe in (x_probe, y_probe):
+        probe -= probe.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return cross_suffices((x_probe.T @ y_probe).astype(np.float64), _SAMPLE_SLACK)
+
+
 def _fit_for_float32(probe: np.ndarray) -> bool:
-    probe = probe - probe.mean(axis=0, dtype=np.float64)
-    spread = np.sqrt(np.einsum("ij,ij->j", probe, probe) / len(probe))
+    # The judgement is as rough as its limits: float32 is enough for it.
+    probe = probe - probe.mean(axis=0, dtype=np.float64).astype(np.float32)
+    spread = np.sqrt(np.einsum("ij,ij->j", probe, probe) / np.float32(len(probe)))
     if not np.isfinite(spread).all():
         return False
     varies = spread > _FLOAT32_RANGE[0] * spread.max(initial=0.0)
-    spread = spread[varies]
     lower, upper = _FLOAT32_RANGE
-    if not len(spread) or spread.min() < lower or spread.max() > upper:
+    if not varies.any() or spread[varies].min() < lower or spread.max() > upper:
         return False
-    probe = (probe[:, varies] / spread).astype(np.float32)
+    if not varies.all():
+        probe, spread = probe[:, varies], spread[varies]
+    probe /= spread
     correlations = (probe.T @ probe).astype(np.float64) / len(probe)
     return condition_number(correlations) < _FLOAT32_CONDITION
 

@@ -186,7 +186,12 @@ def _constant(rows: Any, weight: float) -> Any:
 
 
 def sum_moments(
-    X: Any, y: Any, w: Any, *, target_products: TargetProducts, judge_y: bool = False
+    X: Any,
+    y: Any,
+    w: Any,
+    *,
+    target_products: TargetProducts,
+    judge_cross: bool = False,
 ) -> Moments:
     """Moments of paired Dask arrays, summed per block and merged by a tree."""
     sides = [X, y] if w is None else [X, y, w]
@@ -195,7 +200,7 @@ def sum_moments(
         merge_moments,
         *sides,
         target_products=target_products,
-        judge_y=judge_y,
+        judge_cross=judge_cross,
     )
     return total
 
@@ -204,13 +209,13 @@ def block_moments(
     number: int,
     *sides: Any,
     target_products: TargetProducts,
-    judge_y: bool = False,
+    judge_cross: bool = False,
 ) -> Moments:
     """Moments of one block of X, y and, where there are any, weights."""
     X, y, *rest = sides
     w = rest[0] if rest else None
     shape = X.shape[1], y.shape[1]
-    moments = Moments(*shape, target_products=target_products, judge_y=judge_y)
+    moments = Moments(*shape, target_products=target_products, judge_cross=judge_cross)
     if not len(X):
         return moments
     try:

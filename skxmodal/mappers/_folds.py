@@ -99,16 +99,29 @@ def merge_moments(parts: list[Moments]) -> Moments:
 
 
 def moments_of_rows(
-    rows: np.ndarray, X: Any, y: Any, w: Any, target_products: TargetProducts
+    rows: np.ndarray,
+    X: Any,
+    y: Any,
+    w: Any,
+    target_products: TargetProducts,
+    *,
+    judge_cross: bool = False,
 ) -> Moments:
     """Moments of some of the rows, without a copy of them all."""
-    moments = Moments(X.shape[1], y.shape[1], target_products=target_products)
-    for start in range(0, len(rows), _CHUNK_ROWS):
-        chunk = rows[start : start + _CHUNK_ROWS]
+    widths = X.shape[1], y.shape[1]
+    moments = Moments(*widths, target_products=target_products, judge_cross=judge_cross)
+    size = max(len(rows), 1) if _are_a_run(rows) else _CHUNK_ROWS
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
         weights = None if w is None else w[chunk]
-        if chunk[-1] - chunk[0] == len(chunk) - 1 and (np.diff(chunk) == 1).all():
+        if _are_a_run(chunk):
             window = slice(int(chunk[0]), int(chunk[-1]) + 1)
             moments.update(X[window, ...], y[window, ...], weights)
         else:
             moments.update(take(X, chunk), take(y, chunk), weights)
     return moments
+
+
+def _are_a_run(rows: np.ndarray) -> bool:
+    """Whether the rows follow each other, so that a slice holds them."""
+    return bool((np.diff(rows) == 1).all())

@@ -49,8 +49,8 @@ class MomentMapper(BaseMapper):
     """
 
     _fits_dask = True
-    # Whether float32 products need y to be well conditioned, too.
-    _judges_y = False
+    # Whether float32 products need a well conditioned X'y, too.
+    _judges_cross = False
     # Whether `fit` chose a setting on rows, for `partial_fit` to keep.
     _chosen_on_rows = False
 
@@ -199,12 +199,16 @@ class MomentMapper(BaseMapper):
         ValueError
             If the moments hold fewer than two rows, or less of y'y than is needed.
         """
+        return self._take_moments(moments.copy())
+
+    def _take_moments(self, moments: Moments) -> Self:
+        """Fit the map to moments, and keep them; nobody else may change them."""
         with unchanged_on_error(self):
             self.n_features_in_ = moments.n_features
             self.n_targets_in_ = moments.n_targets
             self._y_is_1d = self._chosen_on_rows = False
             self.__dict__.pop("feature_names_in_", None)
-            return self._store(self._enough(moments.copy()), np.empty(0))
+            return self._store(self._enough(moments), np.empty(0))
 
     @lazily_on_dask
     def transform(self, X: Any) -> Any:
@@ -284,7 +288,7 @@ class MomentMapper(BaseMapper):
             X.shape[1],
             y.shape[1],
             target_products=self._target_products(),
-            judge_y=self._judges_y,
+            judge_cross=self._judges_cross,
         )
 
     def _require_level(self) -> None:
@@ -337,7 +341,7 @@ class MomentMapper(BaseMapper):
             part = sum_moments(
                 *(X, y, w),
                 target_products=moments.target_products,
-                judge_y=moments.judge_y,
+                judge_cross=moments.judge_cross,
             )
             return self._enough(moments + part if sign > 0 else moments - part)
         moments = moments.copy()

@@ -169,7 +169,7 @@ class ProcrustesMapper(MomentMapper):
         return Z @ put(self._x_decoder) + put(self.x_mean_)
 
     # The rotation divides by the singular values of X'y.
-    _judges_y = True
+    _judges_cross = True
 
     def _target_products(self) -> TargetProducts:
         return "full" if self.y_whiten > 0 else "squares"

@@ -117,7 +117,7 @@ class RidgePath:
         xy = vectors.T @ held_out.xy + w * np.outer(shift, dy)
         y_squares = c @ (held_out.y_squares + w * dy**2)
         factors = self.shrinkage(alphas)
-        linear = np.einsum("jc,jc->j", xy * c, rotated)
+        linear = np.einsum("jc,jc,c->j", xy, rotated, c)
         quadratic = xx * ((rotated * c) @ rotated.T)
         squared = np.einsum("aj,aj->a", factors @ quadratic, factors)
         return np.maximum(y_squares - 2.0 * factors @ linear + squared, 0.0)

@@ -10,9 +10,10 @@ from scipy.linalg import blas, lapack
 
 from skxmodal.mappers._rounding import of_matrix
 
-# The eigenvalues of C C' hold the square of its condition number: from here on the
-# error left after one Newton-Schulz step exceeds 2e-11 (docs/decisions/0012).
-_POLAR_CONDITION = 1e4
+# The eigenvalues of C C' hold the square of its condition number: up to this one the
+# first-order correction leaves no more error than a singular value decomposition has
+# (docs/decisions/0012).
+_POLAR_CONDITION = 1e5
 
 
 class Spectrum(NamedTuple):
@@ -138,7 +139,7 @@ def singular_factors(cross: np.ndarray, n_components: int) -> SingularFactors:
 def polar_factor(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Semi-orthogonal matrix nearest to `cross`, and all singular values.
 
-    From the eigenvalues of C C' and one Newton-Schulz step where that is accurate,
+    From the eigenvectors of C C', corrected to first order, where that is accurate,
     from the singular value decomposition elsewhere.
     """
     if cross.shape[0] > cross.shape[1]:
@@ -146,12 +147,21 @@ def polar_factor(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return factor.T, singular_values
     size = np.abs(cross).max(initial=0.0) or 1.0
     # Squares of entries of any size stay within range.
-    cross = cross / size
-    squares, left = np.linalg.eigh(cross @ cross.T)
+    scaled = cross / size
+    squares, left = np.linalg.eigh(scaled @ scaled.T)
     if squares[0] * _POLAR_CONDITION**2 <= squares[-1]:
-        left, singular_values, right = linalg.svd(cross, full_matrices=False)
+        left, singular_values, right = linalg.svd(scaled, full_matrices=False)
         return left @ right, singular_values * size
-    factor = (left / np.sqrt(squares)) @ left.T @ cross
-    # One Newton-Schulz step makes the rows orthonormal to rounding.
-    factor = 1.5 * factor - 0.5 * (factor @ factor.T) @ factor
-    return factor, np.sqrt(squares[::-1]) * size
+    # C = V D N with rows of N of norm one, orthogonal but for the error of V.
+    rows = left.T @ scaled
+    del scaled
+    norms = np.linalg.norm(rows, axis=1)
+    rows /= norms[:, np.newaxis]
+    halves = 0.5 * (rows @ rows.T)
+    np.fill_diagonal(halves, 0.0)
+    rows -= halves @ rows
+    # D (I + E / 2) has the polar factor I + S to first order, S skew-symmetric.
+    column = norms[:, np.newaxis]
+    skew = halves * (column - norms) / (column + norms)
+    factor = (left + left @ skew) @ rows
+    return factor, np.sort(norms)[::-1] * size

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skxmodal.mappers import Moments
-from skxmodal.mappers._blocks import condition_number, float32_suffices
+from skxmodal.mappers._blocks import (
+    condition_number,
+    cross_may_suffice,
+    cross_suffices,
+    float32_suffices,
+)
 
 LEVELS = ("none", "squares", "full")
 
@@ -441,10 +446,55 @@ def test_every_batch_is_judged_for_float32():
     assert_same(few, moments + Moments.from_arrays(X, y), rtol=1e-13)
 
 
-def test_y_is_judged_where_asked():
-    X, y = wide_pairs(d_y=70)
-    y[:, 1] = y[:, 0] * (1 + 1e-6)
-    assert not Moments(70, 70, judge_y=True).update(X, y).in_float32
+def pairs_of_ratio(ratio, n=3000, d_x=70, d_y=80):
+    """float32 rows whose X'y has singular values of this ratio, X well conditioned."""
+    rng = np.random.default_rng(0)
+    X, _ = np.linalg.qr(rng.normal(size=(n, d_x)))
+    out, _ = np.linalg.qr(rng.normal(size=(d_y, d_x)))
+    y = (X * np.geomspace(1, 1 / ratio, d_x)) @ out.T
+    return X.astype(np.float32), y.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "enough"), [(1e3, True), (1e4, True), (1e5, False), (1e7, False)]
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_xy_is_judged_where_asked(ratio, enough, weighted):
+    X, y = pairs_of_ratio(ratio)
+    w = np.r_[0.0, np.ones(len(X) - 1)] if weighted else None
+    moments = Moments(70, 80, judge_cross=True).update(X, y, w)
+    assert moments.in_float32 == enough
+    assert Moments(70, 80).update(X, y, w).in_float32
+    if not enough:
+        exact = Moments(70, 80).update(X.astype(float), y.astype(float), w)
+        assert_same(moments, exact, rtol=1e-14)
+
+
+def test_the_sample_and_the_whole_are_both_judged():
+    X, y = pairs_of_ratio(1e5)
+    assert cross_may_suffice(np, X, y, None)
+    assert not cross_suffices(Moments.from_arrays(X, y).xy)
+    assert not cross_may_suffice(np, *pairs_of_ratio(1e7), None)
+
+
+@pytest.mark.parametrize(
+    ("xy", "enough"),
+    [
+        (np.diag([3.4e4, 1.0]), True),
+        (np.diag([3.6e4, 1.0]), False),
+        (np.diag([3.4e4, 1.0, 0.0]), True),
+        (1e200 * np.diag([3.4e4, 1.0])[:, ::-1], True),
+        (np.c_[np.eye(2), np.eye(2)], True),
+        (np.r_[np.eye(2), np.eye(2)], True),
+        (np.ones((2, 3)), False),
+        (np.zeros((2, 3)), False),
+        (np.array([[np.inf, 0.0], [0.0, 1.0]]), False),
+        (np.array([[np.nan, 0.0], [0.0, 1.0]]), False),
+    ],
+)
+def test_when_a_cross_product_suffices(xy, enough):
+    assert cross_suffices(xy) == enough
+    assert cross_suffices(-xy) == enough
 
 
 def test_a_refused_downdate_leaves_the_precision():
@@ -547,10 +597,10 @@ def test_lists_are_rows_too():
 
 def test_stored_moments_keep_their_precision_and_rounding():
     X, y = wide_pairs()
-    moments = Moments(X.shape[1], y.shape[1], judge_y=True).update(X, y)
+    moments = Moments(X.shape[1], y.shape[1], judge_cross=True).update(X, y)
     again = Moments.from_dict(moments.to_dict())
     assert again.in_float32
-    assert again.judge_y
+    assert again.judge_cross
     assert_array_equal(again.x_rounding, moments.x_rounding)
     assert_array_equal(again.y_rounding, moments.y_rounding)
 

@@ -27,12 +27,12 @@ def with_singular_values(shape, values):
 
 
 @pytest.mark.parametrize("shape", [(20, 20), (12, 30), (30, 12)])
-@pytest.mark.parametrize("condition", [1.0, 1e2, 9e2, 1e5, 1e9])
+@pytest.mark.parametrize("condition", [1.0, 1e2, 9e2, 9e4, 2e5, 1e9])
 def test_polar_factor_is_scipys(shape, condition):
     cross = with_singular_values(shape, np.geomspace(7.0, 7.0 / condition, min(shape)))
     factor, singular_values = polar_factor(cross)
     # The factor itself is as sensitive as the condition number says.
-    assert_allclose(factor, linalg.polar(cross)[0], atol=max(5e-12, 1e-14 * condition))
+    assert_allclose(factor, linalg.polar(cross)[0], atol=1e-14 * max(condition, 10))
     assert_allclose(singular_values, linalg.svdvals(cross), rtol=1e-9, atol=1e-12)
     small = factor if shape[0] >= shape[1] else factor.T
     assert_allclose(small.T @ small, np.eye(min(shape)), atol=1e-13)
