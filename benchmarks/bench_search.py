@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import Pipeline
 
 from skxmodal import (
     CrossModalRetriever,
@@ -44,27 +45,23 @@ def make_pairs(n_rows: int, d_x: int = 384, d_y: int = 1280) -> tuple:
     return tuple(sides)
 
 
-def searches(way: str, scoring: str) -> list[Any]:
-    """The searches that score all 22 candidates."""
-    search, settings = WAYS[way], {"cv": KFold(5), "refit": False}
-    if scoring == "r2":
-        # A search of mappers has those of one class.
-        return [
-            search(LeastSquaresMapper(), {"alpha": ALPHAS}, **settings),
-            search(ProcrustesMapper(), {"n_components": [None]}, **settings),
-        ]
+def make_search(way: str, scoring: str) -> Any:
+    """The search that scores all 22 candidates."""
     grid = [
         {"mapper": [LeastSquaresMapper()], "mapper__alpha": ALPHAS},
         {"mapper": [ProcrustesMapper()]},
     ]
-    settings["scoring"] = RecallScorer(k=10)
-    return [search(CrossModalRetriever(), grid, **settings)]
+    settings = {"cv": KFold(5), "refit": False}
+    if scoring == "r2":
+        estimator = Pipeline([("mapper", LeastSquaresMapper())])
+        return WAYS[way](estimator, grid, scoring="r2", **settings)
+    scorer = RecallScorer(k=10)
+    return WAYS[way](CrossModalRetriever(), grid, scoring=scorer, **settings)
 
 
 def run(way: str, scoring: str, X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The mean scores of all candidates."""
-    fitted = [search.fit(X, y) for search in searches(way, scoring)]
-    return np.concatenate([one.cv_results_["mean_test_score"] for one in fitted])
+    return make_search(way, scoring).fit(X, y).cv_results_["mean_test_score"]
 
 
 def resident(name: str) -> float:

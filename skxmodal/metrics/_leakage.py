@@ -44,14 +44,13 @@ def check_leakage(train: Any, test: Any) -> int:
     0
     """
     if _are_numbers(train) and _are_numbers(test):
-        known, tested = set(train.tolist()), set(test.tolist())
+        tested = np.unique(test)
+        n_tested, n_shared = len(tested), int(np.isin(tested, train).sum())
     else:
-        known, tested = (
-            set(content_keys(side, kind="found")) for side in (train, test)
-        )
-    n_shared = len(known & tested)
+        known, found = (set(content_keys(side, kind="found")) for side in (train, test))
+        n_tested, n_shared = len(found), len(known & found)
     if n_shared:
-        _warn(n_shared, len(tested))
+        _warn(n_shared, n_tested)
     return n_shared
 
 

@@ -65,7 +65,7 @@ class FittedMap:
     def __init__(
         self, candidate: Candidate, moments: Moments, pairs: Pairs, train: NDArray[Any]
     ) -> None:
-        self._mapper = candidate.mapper.fit_moments(moments)
+        self._mapper = candidate.mapper._take_moments(moments)
         self._hubness = candidate.hubness
         self._pairs = pairs
         self._train = train
@@ -162,6 +162,8 @@ def score_split(
     fast_r2: dict[int, float] = {}
     if any(scorer is R2 for scorer in scorers.values()):
         fast_r2 = _r2_of_ridges(candidates, ridges, paths, test_moments)
+        if all(scorer is R2 for scorer in scorers.values()):
+            paths.clear()
     scores = []
     for row in range(len(candidates)):
         start = perf_counter()

@@ -6,6 +6,7 @@ from inspect import getattr_static, isfunction
 from typing import Any
 
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from skxmodal.mappers._moment_mapper import MomentMapper
@@ -21,7 +22,7 @@ def plan(estimator: Any, params: dict[str, Any]) -> Candidate | None:
 
     Parameters
     ----------
-    estimator : mapper or CrossModalRetriever
+    estimator : mapper, Pipeline of a mapper alone, or CrossModalRetriever
         The estimator whose parameters are chosen.
     params : dict
         The candidate's parameters.
@@ -38,11 +39,21 @@ def plan(estimator: Any, params: dict[str, Any]) -> Candidate | None:
         return None
 
 
+def mapper_of(estimator: Any) -> MomentMapper | None:
+    """The mapper that an estimator is, or that a pipeline consists of, if any."""
+    if type(estimator) is Pipeline:
+        *before, (_, estimator) = estimator.steps
+        if any(step not in (None, "passthrough") for _, step in before):
+            return None
+    return estimator if isinstance(estimator, MomentMapper) else None
+
+
 def _plan(estimator: Any, params: dict[str, Any]) -> Candidate | None:
+    own = mapper_of(estimator)
+    if own is not None:
+        return _from_moments(own) if _keeps_methods(own) else None
     if not _keeps_methods(estimator):
         return None
-    if isinstance(estimator, MomentMapper):
-        return _from_moments(estimator)
     if not hasattr(estimator, "gallery_items") or any(
         name.startswith(("query_encoder", "target_encoder")) for name in params
     ):

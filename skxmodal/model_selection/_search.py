@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any, TypeAlias
 
@@ -29,9 +30,12 @@ from skxmodal._doc_links import DocLinkMixin
 from skxmodal._rows import group_by_content
 from skxmodal._validation import is_raw
 from skxmodal.mappers import Moments
-from skxmodal.mappers._blocks import TargetProducts
+from skxmodal.mappers._blocks import (
+    TargetProducts,
+    cross_may_suffice,
+    cross_suffices,
+)
 from skxmodal.mappers._folds import are_complements, moments_of_rows, total_moments
-from skxmodal.mappers._moment_mapper import MomentMapper
 from skxmodal.metrics import RecallScorer, RetrievalScorer, check_leakage
 from skxmodal.model_selection._one_pass import (
     R2,
@@ -42,7 +46,7 @@ from skxmodal.model_selection._one_pass import (
     score_split,
 )
 from skxmodal.model_selection._ordinary_fits import score_by_fits
-from skxmodal.model_selection._plan import plan
+from skxmodal.model_selection._plan import mapper_of, plan
 from skxmodal.neighbors._blocks import in_threads
 
 DEFAULT_FOLDS = 5
@@ -61,8 +65,10 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
 
     Parameters
     ----------
-    estimator : mapper or CrossModalRetriever
-        The estimator whose parameters are chosen.
+    estimator : mapper, Pipeline or CrossModalRetriever
+        The estimator whose parameters are chosen. To choose between classes of
+        mappers, give a pipeline of a mapper alone or a retriever, and name the step
+        in the grid. Pipelines of more steps are fitted as usual.
     param_grid : dict or list of dict
         Parameters to try, as :class:`~sklearn.model_selection.GridSearchCV` takes
         them.
@@ -125,6 +131,16 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
     ... ).fit(X, y)
     >>> sorted(search.best_params_)
     ['mapper', 'mapper__alpha']
+
+    By the held-out error of mappers of several classes:
+
+    >>> from sklearn.pipeline import Pipeline
+    >>> search = MapperSearchCV(
+    ...     Pipeline([("mapper", LeastSquaresMapper())]),
+    ...     [{"mapper__alpha": [0.0, 0.1, 1.0]}, {"mapper": [CCAMapper(alpha=0.1)]}],
+    ... ).fit(X, y)
+    >>> search.one_pass_.all()
+    np.True_
     """
 
     def __init__(
@@ -270,9 +286,11 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
 
     def _named_scorers(self) -> dict[str, Any] | None:
         """The scorers by name, with `R2` for r2; None where one is not for maps."""
-        of_mapper = isinstance(self.estimator, MomentMapper)
+        of_mapper = mapper_of(self.estimator) is not None
         scoring = self.scoring
         if scoring is None:
+            if not of_mapper and not hasattr(self.estimator, "gallery_items"):
+                return None
             return {"score": R2 if of_mapper else RetrieverScore()}
         if isinstance(scoring, list | tuple | set):
             scoring = {name: name for name in scoring}
@@ -326,9 +344,9 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
                 break
         levels = {candidate.mapper._target_products() for candidate in candidates}
         level: TargetProducts = "full" if "full" in levels else "squares"
-
-        def moments_of(rows: NDArray[np.intp]) -> Moments:
-            return moments_of_rows(rows, pairs.X, pairs.y, None, level)
+        judge_cross = pairs.X.dtype == np.float32 and any(
+            candidate.mapper._judges_cross for candidate in candidates
+        )
 
         if self.verbose > 0:
             sys.stdout.write(
@@ -337,8 +355,23 @@ class MapperSearchCV(DocLinkMixin, GridSearchCV):
             )
         n_samples = _num_samples(X)
         n_threads = None if self.n_jobs is None else effective_n_jobs(self.n_jobs)
-        tests = in_threads(moments_of, [test for _, test in splits], n_threads)
-        total = total_moments(tests, splits, n_samples, moments_of)
+
+        def sums(judged: bool) -> tuple[Callable[..., Moments], list[Moments], Moments]:
+            def moments_of(rows: NDArray[np.intp]) -> Moments:
+                return moments_of_rows(
+                    rows, pairs.X, pairs.y, None, level, judge_cross=judged
+                )
+
+            tests = in_threads(moments_of, [test for _, test in splits], n_threads)
+            total = total_moments(tests, splits, n_samples, moments_of)
+            return moments_of, tests, total
+
+        # All rows are judged at once where they can be, each fold by itself elsewhere.
+        judged = judge_cross and not cross_may_suffice(np, pairs.X, pairs.y, None)
+        moments_of, tests, total = sums(judged)
+        single = judge_cross and not judged and total.in_float32
+        if single and not cross_suffices(total.xy):
+            moments_of, tests, total = sums(True)
         shared = (time.perf_counter() - start) / len(candidates) / len(splits)
 
         def score(split: int) -> list[Score]:

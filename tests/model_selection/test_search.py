@@ -20,7 +20,7 @@ from sklearn.model_selection import (
     ShuffleSplit,
     cross_val_score,
 )
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skxmodal import (
@@ -128,6 +128,25 @@ def test_errors_of_other_maps_come_from_moments_too(pairs, mapper):
     reference = GridSearchCV(mapper, grid, cv=3).fit(X, y)
     assert ours.one_pass_.all()
     assert_equal_results(ours.cv_results_, reference.cv_results_)
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    [None, "r2", RecallScorer(k=3), {"error": "r2", "recall": RecallScorer(k=3)}],
+)
+@pytest.mark.parametrize("before", [[], [("nothing", "passthrough")]])
+def test_classes_of_mappers_in_a_pipeline(pairs, scoring, before):
+    X, y, _ = pairs
+    pipeline = Pipeline([*before, ("mapper", LeastSquaresMapper())])
+    settings = {"scoring": scoring, "cv": KFold(3)}
+    if isinstance(scoring, dict):
+        settings["refit"] = "recall"
+    ours = MapperSearchCV(pipeline, MAPPERS, **settings).fit(X, y)
+    reference = GridSearchCV(pipeline, MAPPERS, **settings).fit(X, y)
+    assert ours.one_pass_.all()
+    assert_equal_results(ours.cv_results_, reference.cv_results_)
+    assert ours.best_params_.keys() == reference.best_params_.keys()
+    np.testing.assert_allclose(ours.predict(X), reference.predict(X))
 
 
 def test_constant_and_single_targets(pairs):
@@ -240,6 +259,22 @@ def test_float32_scores_agree(pairs):
     ours = MapperSearchCV(LeastSquaresMapper(), grid, cv=3).fit(X, y)
     reference = GridSearchCV(LeastSquaresMapper(), grid, cv=3).fit(X, y)
     assert_equal_results(ours.cv_results_, reference.cv_results_, atol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [1e3, 1e5, 1e7])
+def test_float32_scores_of_rotations_agree(ratio):
+    rng = np.random.default_rng(0)
+    X, _ = np.linalg.qr(rng.standard_normal((3000, 70)))
+    out, _ = np.linalg.qr(rng.standard_normal((80, 70)))
+    y = (X * np.geomspace(1, 1 / ratio, 70)) @ out.T
+    X, y = X.astype(np.float32), y.astype(np.float32)
+    grid = {"scaling": [False, True]}
+    ours = MapperSearchCV(ProcrustesMapper(), grid, cv=KFold(3)).fit(X, y)
+    reference = GridSearchCV(ProcrustesMapper(), grid, cv=KFold(3)).fit(X, y)
+    assert ours.one_pass_.all()
+    scores = reference.cv_results_["mean_test_score"]
+    atol = 1e-6 * max(1.0, np.abs(scores).max())
+    assert_equal_results(ours.cv_results_, reference.cv_results_, atol=atol)
 
 
 def test_any_number_of_threads_gives_the_same_bits(pairs):
@@ -653,6 +688,25 @@ def test_what_a_subclass_does_otherwise_is_done(pairs, estimator, fast):
         scores_of(ours, X, y), scores_of(GridSearchCV(estimator, grid, cv=3), X, y)
     )
     assert ours.one_pass_.all() == fast
+
+
+@pytest.mark.parametrize(
+    ("steps", "candidates"),
+    [
+        ([("scale", StandardScaler()), ("mapper", LeastSquaresMapper())], MAPPERS),
+        ([("mapper", CrossModalRetriever())], {"mapper__n_neighbors": [3]}),
+        (
+            [("mapper", LeastSquaresMapper())],
+            {"mapper": [CrossModalRetriever(), OwnPrediction()]},
+        ),
+    ],
+)
+def test_other_pipelines_are_fitted_as_usual(pairs, steps, candidates):
+    X, y, _ = pairs
+    ours = MapperSearchCV(Pipeline(steps), candidates, cv=3).fit(X, y)
+    reference = GridSearchCV(Pipeline(steps), candidates, cv=3).fit(X, y)
+    assert not ours.one_pass_.any()
+    assert_equal_results(ours.cv_results_, reference.cv_results_)
 
 
 @pytest.mark.parametrize("constant", [0.1, -0.7, 1e6 / 3, 0.0])
