@@ -340,15 +340,15 @@ def r_sum(ranks: Any, ks: Sequence[int] = (1, 5, 10)) -> float:
     >>> r_sum([[1, 4, 12, 30], [2, 2, 1, 1]])
     375.0
     """
-    if isinstance(ranks, Ranks) or not isinstance(ranks, RetrievalRanks | Iterable):
+    both = isinstance(ranks, Iterable) and not isinstance(ranks, Ranks)
+    sides: list[Any] = []
+    if isinstance(ranks, RetrievalRanks):
+        sides = [side for _, side in ranks.items()]
+        both = len(sides) == 2
+    if not both:
         raise TypeError(
             "r_sum needs the ranks of both directions, as RetrievalRanks or as a "
             f"sequence of two; got {ranks!r}."
         )
-    ks = check_ks(ks)
-    sides = (
-        [side for _, side in ranks.items()]
-        if isinstance(ranks, RetrievalRanks)
-        else list(ranks)
-    )
+    ks, sides = check_ks(ks), sides or list(ranks)
     return float(sum(100 * hit_rate_at_k(side, k) for side in sides for k in ks))

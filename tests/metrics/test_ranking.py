@@ -292,7 +292,7 @@ def test_what_is_no_ranks_is_named():
     with pytest.raises(TypeError, match="for each query; got 3"):
         hit_rate_at_k(3)
     one = Ranks.of([1, 2], direction="target_to_query")
-    for ranks in (one, 3):
+    for ranks in (one, RetrievalRanks(target_to_query=one), 3):
         with pytest.raises(TypeError, match="r_sum needs the ranks of both directions"):
             r_sum(ranks)
     with pytest.raises(ValueError, match="direction 'target_to_query', not of 'query"):
