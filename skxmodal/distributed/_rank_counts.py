@@ -78,7 +78,7 @@ def count_ranks(
     >>> import dask.array as da
     >>> from distributed import Client
     >>> from skxmodal.distributed import count_ranks
-    >>> with Client(processes=False, dashboard_address=":0") as client:
+    >>> with Client(n_workers=3, dashboard_address=":0") as client:
     ...     gallery = da.from_array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], chunks=(2, 2))
     ...     queries = da.from_array([[1.0, 0.0], [1.0, 0.0]], chunks=(1, 2))
     ...     ranks = count_ranks(queries, gallery, [0, 1, 3], [0, 1, 2])

@@ -84,7 +84,7 @@ class ShardedIndex(DocLinkMixin, BaseEstimator):
     >>> import numpy as np
     >>> from distributed import Client
     >>> from skxmodal.distributed import ShardedIndex
-    >>> with Client(processes=False, dashboard_address=":0") as client:
+    >>> with Client(n_workers=3, dashboard_address=":0") as client:
     ...     gallery = da.from_array(np.eye(6), chunks=(2, 6))
     ...     index = ShardedIndex().fit(gallery)
     ...     scores, rows = index.search(np.eye(6)[:2], k=1)
