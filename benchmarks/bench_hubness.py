@@ -1,8 +1,8 @@
 """Plain, inductive and transductive scores on Flickr8k embeddings, in one table.
 
 Fitted to the 30,000 captions of the 6,000 training pictures, scored on the 1,000
-pictures and 5,000 captions of the dev split, which nothing was tuned on. The bank of
-the inductive mode is 10,000 training captions, evenly spaced, or the 6,000 training
+pictures and 5,000 captions of the dev split, which no correction was tuned on. The bank
+of the inductive mode is 10,000 training captions, evenly spaced, or the 6,000 training
 pictures for the other direction; that of the transductive mode is the test queries.
 
     python benchmarks/bench_hubness.py --data PATH
@@ -90,6 +90,8 @@ def main() -> None:
             with warnings.catch_warnings():
                 # MiniLM's vectors have three directions without variance.
                 warnings.simplefilter("ignore", LinAlgWarning)
+                # Two training pictures are one and the same.
+                warnings.filterwarnings("ignore", message="6000 groups are shown by")
                 search.fit(
                     data["X_train"], data["y_train"], groups=data["groups_train"]
                 )
