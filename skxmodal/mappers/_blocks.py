@@ -189,11 +189,11 @@ def cross_suffices(xy: np.ndarray, slack: float = 1.0) -> bool:
     rows, columns = xy.any(axis=1), xy.any(axis=0)
     if not (rows.all() and columns.all()):
         xy = xy[rows][:, columns]
-    size = max(xy.max(initial=0.0), -xy.min(initial=0.0))
-    if not 0 < size < np.inf:
+    with np.errstate(all="ignore"):
+        gram = xy @ xy.T if xy.shape[0] <= xy.shape[1] else xy.T @ xy
+    if not gram.size or not np.isfinite(gram).all():
         return False
-    xy = xy / size
-    squares = np.linalg.eigvalsh(xy @ xy.T if xy.shape[0] <= xy.shape[1] else xy.T @ xy)
+    squares = np.linalg.eigvalsh(gram)
     limit = slack * _FLOAT32_CROSS_CONDITION
     return bool(squares[0] * limit**2 > squares[-1])
 
