@@ -11,6 +11,17 @@ from skxmodal.mappers._rounding import of_constant, rounding_of
 
 _PENDING_BLOCKS = 32
 _NO_PRODUCTS = np.empty(0)
+_ARRAYS = (
+    "_x_shift",
+    "_y_shift",
+    "_x_sum",
+    "_y_sum",
+    "_x_products",
+    "_xy_products",
+    "_y_products",
+    "_x_rounding",
+    "_y_rounding",
+)
 # Rounding bounds by which rows taken away may exceed what there was.
 _TOLERANCE = 16.0
 
@@ -110,8 +121,8 @@ class MomentSums:
             for side in self._kept_sides():
                 self._require_variance(other, side)
         if self.n_samples == 0:
-            self._x_shift = other._x_shift.copy()
-            self._y_shift = other._y_shift.copy()
+            self._copy(other)
+            return self
         self._x_products += sign * other._x_products
         self._xy_products += sign * other._xy_products
         self._y_products += sign * other._y_products
@@ -120,6 +131,13 @@ class MomentSums:
         self._settle([other._as_block()], sign)
         self.in_float32 |= other.in_float32
         return self
+
+    def _copy(self, other: MomentSums) -> None:
+        """Hold the rows of the other, and no others."""
+        for name in _ARRAYS:
+            setattr(self, name, getattr(other, name).copy())
+        self.n_samples, self.weight = other.n_samples, other.weight
+        self.in_float32 = other.in_float32
 
     def _require_variance(self, other: MomentSums, side: str) -> None:
         """Refuse to take away rows that vary more than all there are."""
