@@ -26,7 +26,14 @@ from skxmodal import (
     RecallScorer,
 )
 from skxmodal.metrics import retrieval_ranks
-from skxmodal.neighbors import CSLS, DualSoftmax, InvertedSoftmax, LocalScaling, QBNorm
+from skxmodal.neighbors import (
+    CSLS,
+    DualSoftmax,
+    ExactIndex,
+    InvertedSoftmax,
+    LocalScaling,
+    QBNorm,
+)
 from skxmodal.persistence import PersistenceError, save
 
 N_PICTURES, N_CAPTIONS = 60, 3
@@ -233,6 +240,7 @@ def test_unfit_mappers_are_refused(pairs):
     [
         ({"gallery_index": 3}, TypeError, "name of an index or an index.* got 3"),
         ({"gallery_index": None}, TypeError, "name of an index or an index.* got None"),
+        ({"gallery_index": ExactIndex}, TypeError, "or an index.* got <class"),
         ({"n_neighbors": -1}, ValueError, "at least 1, got -1"),
     ],
 )

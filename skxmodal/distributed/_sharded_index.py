@@ -121,7 +121,7 @@ class ShardedIndex(DocLinkMixin, BaseEstimator):
             If a shard holds values that are not finite, or too few items for its
             index. An index fitted before stays as it was then.
         """
-        _check_index(self.index)
+        make_index(self.index)
         client = require_client("ShardedIndex")
         leaves, names = leaves_of(vectors, _build, self.index, kind="shard")
         parts = Parts(client, leaves, names)
@@ -266,16 +266,6 @@ def _build(block: Any, name: str, spec: Any) -> Shard:
 
 def _shape(shard: Shard) -> tuple[int, str | None]:
     return shard.width, shard.dtype
-
-
-def _check_index(spec: Any) -> None:
-    index = make_index(spec)
-    methods = all(callable(getattr(index, name, None)) for name in ("fit", "search"))
-    if isinstance(index, type) or not methods:
-        raise TypeError(
-            "index must be a name that make_index knows, or an object with fit and "
-            f"search, such as ExactIndex(); got {spec!r}."
-        )
 
 
 def _search(

@@ -256,7 +256,8 @@ def make_index(spec: str | Index = "exact") -> Index:
     3
     """
     if not isinstance(spec, str):
-        if not (hasattr(spec, "fit") and hasattr(spec, "search")):
+        methods = all(callable(getattr(spec, name, None)) for name in ("fit", "search"))
+        if isinstance(spec, type) or not methods:
             raise TypeError(
                 "Expected the name of an index or an index, with fit and search, got "
                 f"{spec!r:.60}. Pass one of {sorted(INDICES)}, or an index."
