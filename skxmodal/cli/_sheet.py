@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,6 @@ def _wrap(text: str, font: Any, width: int, *, lines: int) -> list[str]:
 def _shorten(line: str, font: Any, width: int) -> str:
     if font.getlength(line) <= width:
         return line
-    while line and font.getlength(f"{line}…") > width:
-        line = line[:-1]
-    return f"{line.rstrip()}…"
+    ends = range(1, len(line) + 1)
+    end = bisect_right(ends, width, key=lambda end: font.getlength(f"{line[:end]}…"))
+    return f"{line[:end].rstrip()}…"

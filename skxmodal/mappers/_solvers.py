@@ -145,7 +145,7 @@ def polar_factor(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if cross.shape[0] > cross.shape[1]:
         factor, singular_values = polar_factor(cross.T)
         return factor.T, singular_values
-    size = np.abs(cross).max(initial=0.0) or 1.0
+    size = np.abs(cross).max() or 1.0
     # Squares of entries of any size stay within range.
     scaled = cross / size
     squares, left = np.linalg.eigh(scaled @ scaled.T)

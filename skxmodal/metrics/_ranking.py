@@ -340,15 +340,16 @@ def r_sum(ranks: Any, ks: Sequence[int] = (1, 5, 10)) -> float:
     >>> r_sum([[1, 4, 12, 30], [2, 2, 1, 1]])
     375.0
     """
-    both = isinstance(ranks, Iterable) and not isinstance(ranks, Ranks)
-    sides: list[Any] = []
     if isinstance(ranks, RetrievalRanks):
         sides = [side for _, side in ranks.items()]
         both = len(sides) == 2
+    else:
+        both = isinstance(ranks, Iterable) and not isinstance(ranks, Ranks)
+        sides = list(ranks) if both else []
     if not both:
         raise TypeError(
             "r_sum needs the ranks of both directions, as RetrievalRanks or as a "
             f"sequence of two; got {ranks!r}."
         )
-    ks, sides = check_ks(ks), sides or list(ranks)
+    ks = check_ks(ks)
     return float(sum(100 * hit_rate_at_k(side, k) for side in sides for k in ks))

@@ -365,6 +365,9 @@ def test_the_bare_command_and_its_version(skxmodal_command):
     bare = skxmodal_command()
     assert bare.exit_code == 0
     assert all(re.search(rf"^  {name} ", bare.stdout, re.M) for name in COMMANDS)
+    group = skxmodal_command("cache")
+    assert group.exit_code == 0
+    assert group.stdout == skxmodal_command("cache", "--help").stdout
     version = skxmodal_command("--version")
     assert version.exit_code == 0
     assert re.fullmatch(r"skxmodal, version \S+\n", version.stdout)

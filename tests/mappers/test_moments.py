@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -277,7 +278,7 @@ def test_blocks_of_an_iterator():
         Moments.from_blocks(blocks, target_products="full"),
         Moments.from_arrays(X, y, w, target_products="full"),
     )
-    with pytest.raises(ValueError, match="blocks is empty"):
+    with pytest.raises(ValueError, match=r"^blocks is empty: at least"):
         Moments.from_blocks([], target_products="full")
 
 
@@ -609,7 +610,51 @@ def test_stored_moments_keep_their_precision_and_rounding():
 def test_arrays_that_no_rows_give_are_refused():
     arrays = Moments.from_arrays(*pairs(20)).to_dict()
     for changed in ({"weight": np.array(-5.0)}, {"n_samples": np.array(-1)}):
-        with pytest.raises(ValueError, match="must be positive together"):
+        with pytest.raises(ValueError, match=r"^n_samples and weight must"):
             Moments.from_dict(arrays | changed)
     with pytest.raises(ValueError, match="x_products has a negative"):
         Moments.from_dict(arrays | {"x_products": -arrays["x_products"]})
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_few_rows_of_little_weight_are_stored(n):
+    X, y = pairs(n)
+    moments = Moments.from_arrays(X, y, np.full(n, 0.25))
+    again = Moments.from_dict(moments.to_dict())
+    assert (again.n_samples, again.weight) == (n, 0.25 * n)
+    assert_same(again.update(*pairs(9)), moments.update(*pairs(9)))
+
+
+def test_constant_columns_are_stored():
+    X, y = pairs(50)
+    for value in (0.0, 0.1, 1e6 + 0.3):
+        X[:, 0] = y[:, 0] = value
+        moments = Moments.from_arrays(X, y)
+        again = Moments.from_dict(moments.to_dict())
+        assert_array_equal(again.xx, moments.xx)
+        assert_array_equal(again.y_squares, moments.y_squares)
+
+
+def test_the_size_is_that_of_the_arrays():
+    small, large = Moments(3, 5), Moments(300, 500, target_products="full")
+    for moments in (small, large):
+        n_bytes = sum(array.nbytes for array in moments.to_dict().values())
+        assert 0 <= sys.getsizeof(moments) - n_bytes < 100
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("side", ["X", "y"])
+def test_a_row_further_out_than_any_there_was_cannot_be_taken(side, offset):
+    varied = offset + np.array([[0.0], [10.0], [0.0], [10.0]])
+    even = np.array([[1.0], [2.0], [3.0], [4.0]])
+    X, y = (varied, even) if side == "X" else (even, varied)
+    moments = Moments.from_arrays(X, y)
+    # Four rows of mean 5 and variance 25 reach 5 + sqrt(75) at the most.
+    far = np.array([[offset + 5.0 + 8.7]])
+    first = np.array([[2.5]])
+    message = f"never added: column 0 of {side} varies more"
+    with pytest.raises(ValueError, match=message):
+        moments.downdate(*((far, first) if side == "X" else (first, far)))
+    near = far - 0.1
+    moments.downdate(*((near, first) if side == "X" else (first, near)))
+    assert moments.n_samples == 3

@@ -7,7 +7,9 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import linalg
 
+from skxmodal.mappers import _solvers
 from skxmodal.mappers._solvers import (
+    factor_positive_definite,
     polar_factor,
     powers,
     scatter_spectrum,
@@ -45,6 +47,30 @@ def test_polar_factor_where_one_singular_value_stands_alone():
         factor, singular_values = polar_factor(cross)
         assert_allclose(singular_values, values, rtol=1e-9)
         assert_allclose(factor @ cross.T, linalg.sqrtm(cross @ cross.T), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("values", "decomposed"),
+    [
+        ([1.0, 1.0, 1.0], False),
+        ([9e4, 1.0, 1.0], False),
+        ([9e4, 9e4, 1.0], False),
+        ([1.1e5, 1.0, 1.0], True),
+        ([1.1e5, 1.1e5, 1.0], True),
+        ([1.0, 0.0, 0.0], True),
+        ([0.0, 0.0, 0.0], True),
+    ],
+)
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_polar_factor_takes_the_slower_way_only_where_it_must(
+    monkeypatch, values, decomposed, size
+):
+    taken, svd = [], linalg.svd
+    monkeypatch.setattr(
+        _solvers.linalg, "svd", lambda *given, **named: taken.append(1) or svd(*given)
+    )
+    polar_factor(size * np.diag(values))
+    assert taken == [1] * decomposed
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3])
@@ -125,6 +151,51 @@ def test_noise_is_relative_to_the_largest_value(scale):
     spectrum = scatter_spectrum(scale * row.T @ row)
     assert spectrum.rank == 1
     assert_allclose(spectrum.values[0], scale * (row**2).sum())
+
+
+def test_values_that_rounding_explains_are_zero():
+    scatter = np.diag([9.0, 4.0, 1.0, 0.25])
+    # Twice the rounding, the root of four columns, is the bound on each axis.
+    for rounding, kept in (
+        ([0.0, 0.0, 0.0, 0.0], 4),
+        ([0.1, 0.1, 0.1, 0.1], 4),
+        ([0.0, 0.0, 0.6, 0.1], 3),
+        ([0.0, 0.0, 0.5, 0.125], 2),
+        ([5.0, 5.0, 5.0, 5.0], 0),
+    ):
+        spectrum = scatter_spectrum(scatter, np.array(rounding))
+        assert spectrum.rank == kept
+    # Along other directions columns count by the squares of their shares.
+    rotation = np.array([[0.6, 0.8], [-0.8, 0.6]])
+    scatter = (rotation * [4.0, 1.0]) @ rotation.T
+    for rounding, kept in ([0.3, 1.2], 2), ([0.3, 1.8], 1), ([1.2, 0.3], 1):
+        assert scatter_spectrum(scatter, np.array(rounding)).rank == kept
+
+
+def test_rounding_never_makes_noise_smaller():
+    X = RNG.normal(size=(40, 3)) @ RNG.normal(size=(3, 6))
+    assert scatter_spectrum(X.T @ X, np.full(6, 1e-30)).rank == 3
+    assert factor_positive_definite(with_large_pivots(25), np.full(25, 1e-30)) is None
+
+
+def test_matrices_that_rounding_explains_are_declined():
+    # Of unit diagonal and reciprocal condition 1/3; the bound is twice the rounding.
+    scatter = np.kron(np.eye(2), [[1.0, 0.5], [0.5, 1.0]])
+    scale = np.array([1.0, 10.0, 100.0, 1000.0])
+    scatter *= scale * scale[:, np.newaxis]
+    for shares, solved in (
+        ([0.1, 0.1, 0.1, 0.1], True),
+        ([0.16, 0.16, 0.16, 0.16], True),
+        ([0.18, 0.1, 0.1, 0.1], False),
+        ([0.1, 0.1, 0.1, 0.18], False),
+    ):
+        rounding = shares * scale**2
+        assert (factor_positive_definite(scatter, rounding) is not None) == solved
+        found = solve_positive_definite(scatter, np.ones((4, 1)), rounding)
+        assert (found is not None) == solved
+    # At the bound itself a matrix is still taken.
+    assert factor_positive_definite(np.eye(4), np.full(4, 0.5)) is not None
+    assert factor_positive_definite(np.eye(4), np.full(4, 0.51)) is None
 
 
 @pytest.mark.parametrize("power", [0.0, 0.3, 0.5, 1.0])

@@ -293,7 +293,11 @@ def test_what_is_no_ranks_is_named():
         hit_rate_at_k(3)
     one = Ranks.of([1, 2], direction="target_to_query")
     for ranks in (one, RetrievalRanks(target_to_query=one), 3):
-        with pytest.raises(TypeError, match="r_sum needs the ranks of both directions"):
+        message = (
+            "^r_sum needs the ranks of both directions, as RetrievalRanks or as a "
+            "sequence of two; got "
+        )
+        with pytest.raises(TypeError, match=message):
             r_sum(ranks)
     with pytest.raises(ValueError, match="direction 'target_to_query', not of 'query"):
         RetrievalRanks(query_to_target=one)

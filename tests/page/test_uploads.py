@@ -102,3 +102,22 @@ def test_a_process_that_is_killed_is_replaced(uploads):
     killed.wait()
     assert uploads.decode(small).result().shape == (8, 8, 3)
     assert uploads._process is not killed
+
+
+def test_the_process_ends_with_its_server():
+    small = saved(Image.new("RGB", (300, 200)), "PNG")
+    refused = {
+        b"no picture": "no picture that can be read",
+        small[: len(small) // 2]: "damaged",
+        saved(Image.new("L", (4001, 3000)), "PNG"): "more than 12 million pixels",
+    }
+    with decoding() as uploads:
+        assert uploads.decode(small).result().shape == (200, 300, 3)
+        process = uploads._process
+        for data, reason in refused.items():
+            with pytest.raises(PictureError, match=reason):
+                uploads.decode(data).result()
+        assert uploads._process is process
+        # As the system closes it where the server is killed.
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
