@@ -256,7 +256,7 @@ def test_shapes_and_weights_are_checked():
 def test_only_moments_of_a_kind_combine():
     X, y = pairs(10)
     moments = Moments.from_arrays(X, y)
-    with pytest.raises(ValueError, match="combine only where"):
+    with pytest.raises(ValueError, match=r"^Moments combine only"):
         moments + Moments.from_arrays(X, y, target_products="full")
     with pytest.raises(ValueError, match="combine only where"):
         moments += Moments.from_arrays(y, X)
@@ -584,7 +584,7 @@ def test_everything_of_any_weights_can_be_taken():
 
 def test_moments_without_rows_have_no_mean():
     for name in ("x_mean", "y_mean", "xx", "xy", "y_squares"):
-        with pytest.raises(ValueError, match="hold no rows yet"):
+        with pytest.raises(ValueError, match=r"^These moments hold no rows yet: "):
             getattr(Moments(3, 2), name)
 
 
@@ -640,21 +640,3 @@ def test_the_size_is_that_of_the_arrays():
     for moments in (small, large):
         n_bytes = sum(array.nbytes for array in moments.to_dict().values())
         assert 0 <= sys.getsizeof(moments) - n_bytes < 100
-
-
-@pytest.mark.parametrize("offset", [0.0, 1e4])
-@pytest.mark.parametrize("side", ["X", "y"])
-def test_a_row_further_out_than_any_there_was_cannot_be_taken(side, offset):
-    varied = offset + np.array([[0.0], [10.0], [0.0], [10.0]])
-    even = np.array([[1.0], [2.0], [3.0], [4.0]])
-    X, y = (varied, even) if side == "X" else (even, varied)
-    moments = Moments.from_arrays(X, y)
-    # Four rows of mean 5 and variance 25 reach 5 + sqrt(75) at the most.
-    far = np.array([[offset + 5.0 + 8.7]])
-    first = np.array([[2.5]])
-    message = f"never added: column 0 of {side} varies more"
-    with pytest.raises(ValueError, match=message):
-        moments.downdate(*((far, first) if side == "X" else (first, far)))
-    near = far - 0.1
-    moments.downdate(*((near, first) if side == "X" else (first, near)))
-    assert moments.n_samples == 3
