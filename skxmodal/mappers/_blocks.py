@@ -170,16 +170,10 @@ def float32_suffices(xp: Any, *sides: Any, w: np.ndarray | None = None) -> bool:
     """
     if sides[0].shape[1] < _FEW_COLUMNS:
         return False
-    present = None if w is None or w.all() else np.flatnonzero(w)
     for rows in sides:
-        n_samples, d = rows.shape
-        n_samples = n_samples if present is None else len(present)
-        n_probed = _PROBE_ROWS_PER_COLUMN * d
-        if n_samples < n_probed:
-            return False
-        every = slice(0, n_samples // n_probed * n_probed, n_samples // n_probed)
-        probe = rows[every, ...] if present is None else take(rows, present[every])
-        if not _fit_for_float32(_convert_to_numpy(probe, xp)):
+        n_probed = _PROBE_ROWS_PER_COLUMN * rows.shape[1]
+        (probe,) = _probe(xp, n_probed, w, rows)
+        if len(probe) < n_probed or not _fit_for_float32(_centred(probe)):
             return False
     return True
 
@@ -200,18 +194,29 @@ def cross_suffices(xy: np.ndarray, slack: float = 1.0) -> bool:
 
 def cross_may_suffice(xp: Any, X: Any, y: Any, w: np.ndarray | None) -> bool:
     """Tell from a sample whether `cross_suffices` is worth all rows' products."""
-    present = np.arange(X.shape[0]) if w is None else np.flatnonzero(w)
     n_probed = _PROBE_ROWS_PER_COLUMN * X.shape[1]
-    every = present[:: max(len(present) // max(n_probed, 1), 1)]
-    x_probe, y_probe = (_convert_to_numpy(take(side, every), xp) for side in (X, y))
-    for probe in (x_probe, y_probe):
-        probe -= probe.mean(axis=0, dtype=np.float64).astype(np.float32)
+    x_probe, y_probe = map(_centred, _probe(xp, n_probed, w, X, y))
     return cross_suffices((x_probe.T @ y_probe).astype(np.float64), _SAMPLE_SLACK)
 
 
-def _fit_for_float32(probe: np.ndarray) -> bool:
+def _probe(xp: Any, n_rows: int, w: np.ndarray | None, *sides: Any) -> list[np.ndarray]:
+    """So many rows of positive weight of each side, or all, evenly apart."""
+    present = None if w is None or w.all() else np.flatnonzero(w)
+    n_samples = sides[0].shape[0] if present is None else len(present)
+    step = max(n_samples // n_rows, 1)
+    every = slice(0, n_rows * step, step)
+    if present is None:
+        return [_convert_to_numpy(rows[every, ...], xp) for rows in sides]
+    return [_convert_to_numpy(take(rows, present[every]), xp) for rows in sides]
+
+
+def _centred(probe: np.ndarray) -> np.ndarray:
     # The judgement is as rough as its limits: float32 is enough for it.
-    probe = probe - probe.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return probe - probe.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _fit_for_float32(probe: np.ndarray) -> bool:
+    """Tell whether centred rows, which are overwritten, are well conditioned."""
     spread = np.sqrt(np.einsum("ij,ij->j", probe, probe) / np.float32(len(probe)))
     if not np.isfinite(spread).all():
         return False
