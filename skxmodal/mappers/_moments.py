@@ -423,7 +423,7 @@ class Moments(MomentSums):
                 moments = self._blank()._accumulate(X, y, w, single)
         if not moments._is_finite():
             raise ValueError(NOT_FINITE)
-        moments.in_float32 = single and moments.n_samples > 0
+        moments.in_float32 = single
         return moments
 
     def _holds_in_float32(self) -> bool:

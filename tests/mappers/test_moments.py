@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -471,6 +472,16 @@ def test_xy_is_judged_where_asked(ratio, enough, weighted):
         assert_same(moments, exact, rtol=1e-14)
 
 
+def test_rows_of_weight_zero_have_no_say_in_precision():
+    X, y = pairs_of_ratio(1e3)
+    w = np.ones(len(X))
+    w[::2] = 0.0
+    X[::2] = y[::2] = 1.0
+    X[::2, 0] = y[::2, 0] = 1e4 * np.arange(len(X) // 2)
+    assert Moments(70, 80, judge_cross=True).update(X, y, w).in_float32
+    assert not Moments(70, 80, judge_cross=True).update(X, y).in_float32
+
+
 def test_the_sample_and_the_whole_are_both_judged():
     X, y = pairs_of_ratio(1e5)
     assert cross_may_suffice(np, X, y, None)
@@ -593,8 +604,30 @@ def test_lists_are_rows_too():
     expected = Moments.from_arrays(X, y, np.arange(6.0))
     w = list(range(6))
     assert_same(Moments.from_arrays(X.tolist(), y.tolist(), w), expected)
-    with pytest.raises(ValueError, match="y must have two dimensions"):
+    assert_same(Moments.from_arrays(pd.DataFrame(X), pd.DataFrame(y), w), expected)
+    with pytest.raises(ValueError, match=r"^y must have two dimensions.* y\[:, None\]"):
         Moments.from_arrays(X, y[:, 0])
+    with pytest.raises(ValueError, match=r"^X must have two dimensions.* X\[:, None\]"):
+        Moments.from_arrays(X[:, 0], y)
+
+
+def test_sides_of_two_precisions_are_summed_in_double():
+    X, y = wide_pairs()
+    exact = Moments.from_arrays(X.astype(float), y.astype(float))
+    for sides in ((X, y.astype(float)), (X.astype(float), y)):
+        moments = Moments.from_arrays(*sides)
+        assert not moments.in_float32
+        assert_same(moments, exact, rtol=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "bool", "int8"])
+def test_weights_of_any_type_are_summed_in_double(kind):
+    X, y = pairs(5000)
+    w = np.random.default_rng(0).uniform(0, 2, len(X)).astype(kind)
+    moments = Moments.from_arrays(X, y, w)
+    exact = Moments.from_arrays(X, y, w.astype(float))
+    assert moments.weight == exact.weight == w.sum(dtype=float)
+    assert_same(moments, exact, rtol=1e-14)
 
 
 def test_stored_moments_keep_their_precision_and_rounding():

@@ -197,3 +197,68 @@ def test_unknown_index_is_an_error():
         make_index("exakt")
     index = ExactIndex()
     assert make_index(index) is index
+
+
+@pytest.mark.parametrize(
+    ("n_queries", "n_threads", "shares"),
+    [
+        (10, 4, [3, 3, 3, 1]),
+        (8, 4, [2, 2, 2, 2]),
+        (3, 4, [1, 1, 1]),
+        (5, 1, [5]),
+        (3000, 1, [1024, 1024, 952]),
+    ],
+)
+def test_queries_are_shared_between_threads(monkeypatch, n_queries, n_threads, shares):
+    taken, in_threads = [], _exact.in_threads
+
+    def watched(work, items, n_threads):
+        items = list(items)
+        taken.append(([rows.stop - rows.start for rows in items], n_threads))
+        return in_threads(work, items, n_threads)
+
+    monkeypatch.setattr(_exact, "in_threads", watched)
+    rng = np.random.default_rng(0)
+    top_k(
+        rng.normal(size=(n_queries, 4)), rng.normal(size=(9, 4)), 2, n_threads=n_threads
+    )
+    assert taken == [(shares, n_threads)]
+
+
+def test_single_precision_is_searched_in_single_precision(monkeypatch):
+    kinds, block_scores = [], _exact.block_scores
+    bounds, kth_of_buckets = [], _exact._kth_of_buckets
+
+    def watched_scores(queries, gallery, *rows):
+        kinds.extend((queries.dtype, gallery.dtype))
+        return block_scores(queries, gallery, *rows)
+
+    def watched_bound(scores, k):
+        bounds.append(scores.dtype)
+        return kth_of_buckets(scores, k)
+
+    monkeypatch.setattr(_exact, "block_scores", watched_scores)
+    monkeypatch.setattr(_exact, "_kth_of_buckets", watched_bound)
+    rng = np.random.default_rng(0)
+    top_k(
+        rng.normal(size=(9, 4)).astype(np.float32),
+        rng.normal(size=(5000, 4)).astype(np.float32),
+        k=3,
+    )
+    assert set(kinds) == set(bounds) == {np.dtype(np.float32)}
+
+
+def test_few_scores_are_computed_twice(monkeypatch):
+    found, block_scores = [], _exact.block_scores
+
+    def watched(queries, gallery, query_rows, gallery_rows):
+        found.append(len(query_rows))
+        return block_scores(queries, gallery, query_rows, gallery_rows)
+
+    monkeypatch.setattr(_exact, "block_scores", watched)
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.normal(size=(50, 30)), rng.normal(size=(10_000, 30))
+    top_k(queries, gallery, k=10)
+    # Of ten thousand scores of a query, at the first bound some fifteen are left.
+    assert max(found) < 50 * 30
+    assert sum(found) < 50 * 60
