@@ -153,12 +153,12 @@ def test_validation_scores_are_those_of_the_map_at_that_epoch():
 
 
 def test_early_stopping_holds_out_whole_groups(monkeypatch):
-    from skxmodal.mappers import _gmlp
+    from skxmodal.mappers import _gmlp_fit
 
     seen = []
-    split = _gmlp.hold_out
+    split = _gmlp_fit.hold_out
     monkeypatch.setattr(
-        _gmlp, "hold_out", lambda *given: seen.append(split(*given)) or seen[-1]
+        _gmlp_fit, "hold_out", lambda *given: seen.append(split(*given)) or seen[-1]
     )
     X, y, groups = make_pairs(n_captions=3)
     GMLPMapper(**QUICK, early_stopping=True).fit(X, y, groups=groups)
