@@ -94,6 +94,25 @@ def fresh(mapper: Any) -> Any:
     return type(mapper)(**mapper.get_params())
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def whole(client: Client) -> Client:
+    """The cluster with all workers up, and known to be by their nannies.
+
+    Dask doesn't replace a worker that is killed before its nanny knows.
+    """
+    client.wait_for_workers(3, timeout=300)
+    nannies = client.cluster.workers.values()
+    wait_for(lambda: {nanny.process.status.name for nanny in nannies} == {"running"})
+    return client
+
+
 def save_coverage() -> None:
     """Keep what this process ran, where that is counted: a kill would lose it."""
     if "coverage" in sys.modules:
@@ -385,7 +404,7 @@ def test_little_travels(client: Client, tmp_path: Path) -> None:
     assert X.nbytes + y.nbytes > 5_000_000
 
 
-def test_a_worker_killed_during_fit(client: Client, pairs: Any, tmp_path: Path) -> None:
+def test_a_worker_killed_during_fit(whole: Client, pairs: Any, tmp_path: Path) -> None:
     X, y = pairs
     rows = held_source(X, tmp_path, 60, block=5)
     targets = da.from_array(y, chunks=(60, -1))
@@ -521,15 +540,8 @@ def test_encode_on_workers_with_a_resource(
         wait_for(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == 3)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_worker_killed_while_encoding(
-    client: Client, tiny_bert: Path, tmp_path: Path
+    whole: Client, tiny_bert: Path, tmp_path: Path
 ) -> None:
     items = [*WORDS[:5], "hold here", *WORDS[5:]]
     encoder = logged(tmp_path)(tiny_bert, cache=False)
@@ -818,7 +830,7 @@ def test_scoring_of_searches_with_encoders(client: Client, tiny_bert: Path) -> N
     assert scorer(backward, rows, texts) == scorer(backward, y, texts)
 
 
-def test_a_worker_killed_while_it_writes(client: Client, tmp_path: Path) -> None:
+def test_a_worker_killed_while_it_writes(whole: Client, tmp_path: Path) -> None:
     def block(start: int) -> np.ndarray:
         (tmp_path / f"pid-{start}").write_text(str(os.getpid()))
         return np.ones((1_000_000 if start else 10, 4))
@@ -857,9 +869,8 @@ def test_a_worker_killed_while_it_writes(client: Client, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("source_is_gone", [False, True])
 def test_a_worker_killed_between_the_sums_and_their_merge(
-    client: Client, tmp_path: Path, source_is_gone: bool
+    whole: Client, tmp_path: Path, source_is_gone: bool
 ) -> None:
-    client.wait_for_workers(3, timeout=300)
     np.save(tmp_path / "rows.npy", np.ones((60, 2)))
     array = read_npy(tmp_path / "rows.npy", chunk_rows=10)
 
@@ -883,9 +894,7 @@ def test_a_worker_killed_between_the_sums_and_their_merge(
         assert_array_equal(found, [60, 60])
 
 
-def test_a_worker_killed_while_ranks_are_counted(
-    client: Client, tmp_path: Path
-) -> None:
+def test_a_worker_killed_while_ranks_are_counted(whole: Client, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     gallery, queries = rng.normal(size=(600, 6)), rng.normal(size=(90, 6))
     source = held_source(gallery, tmp_path, 100, 3)
@@ -905,7 +914,7 @@ def held_index(folder: Path) -> Any:
     return Held()
 
 
-def test_a_worker_killed_during_search(client: Client, tmp_path: Path) -> None:
+def test_a_worker_killed_during_search(whole: Client, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     gallery, queries = rng.normal(size=(600, 6)), rng.normal(size=(30, 6))
     gallery[200, 0] = 7
@@ -921,9 +930,8 @@ def test_a_worker_killed_during_search(client: Client, tmp_path: Path) -> None:
 
 
 def test_a_lost_shard_whose_source_is_gone_is_named(
-    client: Client, tmp_path: Path
+    whole: Client, tmp_path: Path
 ) -> None:
-    client.wait_for_workers(3, timeout=300)
     gallery = unit(np.random.default_rng(0).normal(size=(600, 6)))
     folder = write_shards(
         da.from_array(gallery, chunks=(100, -1)), tmp_path / "gallery"
@@ -934,11 +942,11 @@ def test_a_lost_shard_whose_source_is_gone_is_named(
     assert_array_equal(index.search(gallery[:9], 1)[1].ravel(), np.arange(9))
     shard = index._parts.futures[4]
     # A search may have copied the shard to the worker that searched it.
-    holders = set(client.who_has([shard])[shard.key])
-    client.run(save_coverage, workers=list(holders))
-    for pid in client.run(os.getpid, workers=list(holders)).values():
+    holders = set(whole.who_has([shard])[shard.key])
+    whole.run(save_coverage, workers=list(holders))
+    for pid in whole.run(os.getpid, workers=list(holders)).values():
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: holders.isdisjoint(client.who_has([shard]).get(shard.key, ())))
+    wait_for(lambda: holders.isdisjoint(whole.who_has([shard]).get(shard.key, ())))
     name = r"(?i)shard 4 of 6 \(rows 400 to 499\).*part-000004\.npy"
     with pytest.raises(ShardError, match=name):
         index.search(gallery[:9], 1)
