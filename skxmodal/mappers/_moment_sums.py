@@ -11,16 +11,16 @@ from skxmodal.mappers._rounding import of_constant, rounding_of
 
 _PENDING_BLOCKS = 32
 _NO_PRODUCTS = np.empty(0)
-_ARRAYS = (
-    "_x_shift",
-    "_y_shift",
-    "_x_sum",
-    "_y_sum",
-    "_x_products",
-    "_xy_products",
-    "_y_products",
-    "_x_rounding",
-    "_y_rounding",
+ARRAYS = (
+    "x_shift",
+    "y_shift",
+    "x_sum",
+    "y_sum",
+    "x_products",
+    "xy_products",
+    "y_products",
+    "x_rounding",
+    "y_rounding",
 )
 # Rounding bounds by which rows taken away may exceed what there was.
 _TOLERANCE = 16.0
@@ -134,8 +134,8 @@ class MomentSums:
 
     def _copy(self, other: MomentSums) -> None:
         """Hold the rows of the other, and no others."""
-        for name in _ARRAYS:
-            setattr(self, name, getattr(other, name).copy())
+        for name in ARRAYS:
+            setattr(self, f"_{name}", getattr(other, f"_{name}").copy())
         self.n_samples, self.weight = other.n_samples, other.weight
         self.in_float32 = other.in_float32
 

@@ -17,7 +17,7 @@ from skxmodal.mappers._blocks import (
     float32_suffices,
     is_float32,
 )
-from skxmodal.mappers._moment_sums import MomentSums
+from skxmodal.mappers._moment_sums import ARRAYS, MomentSums
 from skxmodal.mappers._placement import plain
 
 LEVELS: tuple[TargetProducts, ...] = ("none", "squares", "full")
@@ -305,15 +305,7 @@ class Moments(MomentSums):
         return {
             "n_samples": np.array(self.n_samples, dtype=np.int64),
             "weight": np.array(self.weight),
-            "x_shift": self._x_shift,
-            "y_shift": self._y_shift,
-            "x_sum": self._x_sum,
-            "y_sum": self._y_sum,
-            "x_products": self._x_products,
-            "xy_products": self._xy_products,
-            "y_products": self._y_products,
-            "x_rounding": self._x_rounding,
-            "y_rounding": self._y_rounding,
+            **{name: getattr(self, f"_{name}") for name in ARRAYS},
             "in_float32": np.array(self.in_float32),
             "judge_cross": np.array(self.judge_cross),
         }

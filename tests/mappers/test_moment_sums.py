@@ -61,24 +61,19 @@ def squares_about_the_shift(moments, X, y):
 
 
 @pytest.mark.parametrize("level", ["squares", "full"])
-def test_rounding_is_counted_by_the_squares_that_are_summed(level):
-    X, y = drifting_pairs(30_000)
-    moments = Moments.from_arrays(X, y, target_products=level)
-    for found, squares in zip(
-        (moments.x_rounding, moments.y_rounding),
-        squares_about_the_shift(moments, X, y),
-        strict=True,
-    ):
-        assert_allclose(found, 2e-15 * squares, rtol=0.05)
-    X, y = single_pairs()
-    moments = Moments.from_arrays(X, y, target_products=level)
-    assert moments.in_float32
-    for found, squares in zip(
-        (moments.x_rounding, moments.y_rounding),
-        squares_about_the_shift(moments, X, y),
-        strict=True,
-    ):
-        assert_allclose(found, 2e-7 * squares, rtol=0.05)
+@pytest.mark.parametrize(
+    ("rows", "in_float32", "share"),
+    [(drifting_pairs(30_000), False, 2e-15), (single_pairs(), True, 2e-7)],
+    ids=["float64", "float32"],
+)
+def test_rounding_is_counted_by_the_squares_that_are_summed(
+    rows, in_float32, share, level
+):
+    moments = Moments.from_arrays(*rows, target_products=level)
+    assert moments.in_float32 == in_float32
+    x_squares, y_squares = squares_about_the_shift(moments, *rows)
+    assert_allclose(moments.x_rounding, share * x_squares, rtol=0.05)
+    assert_allclose(moments.y_rounding, share * y_squares, rtol=0.05)
 
 
 @pytest.mark.parametrize("name", ["x", "y"])
